@@ -1,0 +1,113 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { linkSync, mkdirSync, readFileSync, readdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PortError, type Letter, type MailerDriver, type Mailbox } from '../../ports/index.ts';
+import { eml, type EmlOptions } from './eml.ts';
+
+/**
+ * LOCAL MAILBOX: keeps each letter as `<folder>/<2 hex>/<key>.eml`, for a person to read.
+ *
+ * - The file is its own proof: it is there, whole, or it is not; so `ask` always knows, and sending a key again changes nothing.
+ * - It is written beside the others and then linked to its name, so that a kill -9 leaves no torn letter. It is not forced to the disk: a power cut may take
+ *   the letters of the last seconds with it.
+ * - Every failure is `throttled`: trying again is safe at every point, for a letter that is there already is not written again.
+ * - The calls are synchronous: a small file is quicker written than waited for.
+ */
+export interface MailboxOptions extends EmlOptions {
+  /** Is made if it is not there. */
+  readonly folder: string;
+}
+
+export function openMailbox({ folder, ...options }: MailboxOptions): MailerDriver & { readonly mailbox: Mailbox } {
+  const drafts = join(folder, 'drafts');
+  const mine = randomUUID();
+  const made = new Set<string>();
+  let drafted = 0;
+  attempt('', () => sweep(drafts));
+
+  const keep = (letter: Letter): void => {
+    const target = pathOf(folder, letter.key);
+    const draft = join(drafts, `${mine}-${drafted++}`);
+    try {
+      if (!made.has(target.folder)) mkdirSync(target.folder, { recursive: true });
+      made.add(target.folder);
+      writeFileSync(draft, eml(letter, options));
+      link(draft, target.file);
+    } catch (error) {
+      // Somebody has emptied the folder under us: the next try finds it made again.
+      made.clear();
+      mkdirSync(drafts, { recursive: true });
+      throw error;
+    } finally {
+      discard(draft);
+    }
+  };
+
+  return {
+    async send(letter) {
+      if (!isKey(letter.key)) throw new PortError('denied', 'no key of a letter', { key: letter.key });
+      attempt(letter.key, () => keep(letter));
+    },
+    async ask(key) {
+      return isKey(key) && attempt(key, () => statSync(pathOf(folder, key).file, { throwIfNoEntry: false })) ? 'sent' : 'notSent';
+    },
+    mailbox: {
+      async read(key) {
+        return isKey(key) ? attempt(key, () => read(pathOf(folder, key).file)) : undefined;
+      },
+    },
+  };
+}
+
+/** As the port has it. Keys come from the address bar too: what is no key has no file. */
+const isKey = (key: string): boolean => /^[A-Za-z0-9.-]{1,200}$/.test(key);
+
+function pathOf(folder: string, key: string): { folder: string; file: string } {
+  const shelf = join(folder, createHash('sha256').update(key).digest('hex').slice(0, 2));
+  return { folder: shelf, file: join(shelf, `${key}.eml`) };
+}
+
+/** Drafts that a kill left behind. Whoever is writing one at this very moment fails before his link, and tries again. */
+function sweep(drafts: string): void {
+  mkdirSync(drafts, { recursive: true });
+  for (const name of readdirSync(drafts)) discard(join(drafts, name));
+}
+
+function discard(draft: string): void {
+  try {
+    unlinkSync(draft);
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error;
+  }
+}
+
+/** Create if absent, in one step. */
+function link(draft: string, file: string): void {
+  try {
+    linkSync(draft, file);
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error;
+  }
+}
+
+function read(file: string): Uint8Array | undefined {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function attempt<Result>(key: string, work: () => Result): Result {
+  try {
+    return work();
+  } catch (cause) {
+    if (codeOf(cause) === undefined) throw cause;
+    throw new PortError('throttled', `the mailbox's folder: ${codeOf(cause)}`, { key, cause });
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

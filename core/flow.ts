@@ -1,0 +1,207 @@
+import { z } from 'zod';
+import type { Collection, Message, Road } from '../ports/index.ts';
+import { Backordered, InventoryReserved, Receipt, StockChanged, StockFreed, StockView } from './inventory/events.ts';
+import { MailState, MailView } from './notification/events.ts';
+import { CancellationRequested, OrderPlaced, OrderStatus, OrderView, PlaceOrder } from './order/events.ts';
+import { DescribeProduct, ProductInfoUpdated, ProductView } from './product/events.ts';
+import { OrderDelivered, OrderFulfillment, ShippingStopped } from './shipping/events.ts';
+import { OrderId, Sku } from './shapes.ts';
+
+/**
+ * THE FLOW: who says what, on which channel, to whom; which doors (HTTP) and clocks (timers) each service has; where rows live.
+ * Every host, the OpenAPI and AsyncAPI documents and the infrastructure of each cloud are read off these tables. Nothing else wires anything.
+ * A service that forgets an event, a door or a clock assigned to it here does not compile (core/kernel/service.ts).
+ */
+
+export const services = ['order', 'inventory', 'product', 'shipping', 'notification', 'website'] as const;
+export type ServiceName = (typeof services)[number];
+
+interface Travel<To extends ServiceName = ServiceName> extends Road {
+  readonly to: readonly To[];
+}
+interface EventRow<From extends ServiceName, To extends ServiceName, Shape extends z.ZodType> {
+  readonly from: From;
+  /** The version of the shape; it grows when the shape changes. */
+  readonly version: number;
+  readonly shape: Shape;
+  readonly travels: readonly Travel<To>[];
+  readonly why: string;
+}
+
+const queue = <To extends ServiceName>(channel: string, ...to: To[]): Travel<To> => ({ kind: 'queue', channel, to });
+const stream = <To extends ServiceName>(channel: string, ...to: To[]): Travel<To> => ({ kind: 'stream', channel, to });
+const said = <From extends ServiceName, To extends ServiceName, Shape extends z.ZodType>(from: From, shape: Shape, why: string, ...travels: Travel<To>[]): EventRow<From, To, Shape> => ({
+  from,
+  version: 1,
+  shape,
+  travels,
+  why,
+});
+
+export const events = {
+  OrderPlaced: said('order', OrderPlaced, 'a customer has placed an order', queue('reserve-stock', 'inventory'), stream('orders', 'notification')),
+  InventoryReserved: said('inventory', InventoryReserved, 'all lines of an order are reserved', stream('inventory', 'product', 'order', 'shipping')),
+  Backordered: said('inventory', Backordered, 'not all lines of an order can be reserved now', stream('inventory', 'order', 'notification')),
+  ProductInfoUpdated: said('product', ProductInfoUpdated, 'something that a customer sees of a product has changed', stream('products', 'website')),
+  OrderFulfillment: said('shipping', OrderFulfillment, 'the items of an order are with the carrier', stream('shipping', 'order', 'notification', 'inventory')),
+  OrderDelivered: said('shipping', OrderDelivered, 'the carrier has delivered', stream('shipping', 'order', 'notification')),
+  CancellationRequested: said('order', CancellationRequested, 'a customer wants to cancel; Shipping alone decides', stream('orders', 'shipping')),
+  ShippingStopped: said('shipping', ShippingStopped, 'the cancellation came before the booking', stream('shipping', 'order', 'inventory', 'notification')),
+  StockChanged: said('inventory', StockChanged, 'stock arrived or came back', stream('inventory', 'product')),
+  StockFreed: said('inventory', StockFreed, 'orders that wait for these products may be lucky now', queue('stock-freed', 'inventory')),
+} as const;
+
+export type EventName = keyof typeof events;
+export type DataOf<E extends EventName> = z.infer<(typeof events)[E]['shape']>;
+export type MessageOf<E extends EventName> = Message<E, DataOf<E>>;
+export type HeardBy<S extends ServiceName> = { [E in EventName]: S extends (typeof events)[E]['travels'][number]['to'][number] ? E : never }[EventName];
+
+export function isEventName(name: string): name is EventName {
+  return Object.hasOwn(events, name);
+}
+
+/** One service listening to one channel. `polled`: a clock drives it, it is not pushed. */
+export interface Subscription extends Road {
+  readonly service: ServiceName;
+  readonly hears: ReadonlySet<EventName>;
+  readonly polled: boolean;
+}
+
+export const subscriptions: readonly Subscription[] = (() => {
+  const found = new Map<string, { kind: Road['kind']; channel: string; service: ServiceName; hears: Set<EventName>; polled: boolean }>();
+  for (const [name, row] of Object.entries(events)) {
+    for (const { kind, channel, to } of row.travels as readonly Travel[]) {
+      for (const service of to) {
+        const at = `${service} ${channel}`;
+        const subscription = found.get(at) ?? { kind, channel, service, hears: new Set(), polled: service === 'website' };
+        found.set(at, subscription);
+        subscription.hears.add(name as EventName);
+      }
+    }
+  }
+  return [...found.values()];
+})();
+
+const channels = (kind: Road['kind']): string[] => [...new Set(subscriptions.filter((s) => s.kind === kind).map((s) => s.channel))];
+export const queues: readonly string[] = channels('queue');
+export const streams: readonly string[] = channels('stream');
+
+/** Where rows live. The number of partitions is fixed for the life of a deployment. */
+export const collections = {
+  orders: { name: 'orders', shards: 64 },
+  invorder: { name: 'invorder', shards: 64 },
+  stock: { name: 'stock', shards: 16 },
+  products: { name: 'products', shards: 16 },
+  shipments: { name: 'shipments', shards: 64 },
+  parcels: { name: 'parcels', shards: 64 },
+  letters: { name: 'letters', shards: 64 },
+  catalogue: { name: 'catalogue', shards: 1 },
+  consumers: { name: 'consumers', shards: 16 },
+  dead: { name: 'dead', shards: 16 },
+  meta: { name: 'meta', shards: 1 },
+} as const satisfies Record<string, Collection>;
+
+/** The collections whose commits may say something: the relay sweeps their outboxes. */
+export const speaking: readonly Collection[] = [collections.orders, collections.invorder, collections.stock, collections.products, collections.shipments, collections.parcels];
+
+// ---------------------------------------------------------------- doors
+
+const Limit = z.coerce.number().int('must be a whole number').min(1, 'must be at least 1').max(200, 'must be at most 200').default(50);
+const After = z.string().max(300).optional();
+const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next: z.string().optional() });
+const listQuery = z.object({ limit: Limit, after: After });
+/** draft-ietf-httpapi-idempotency-key-header: a quoted string; unquoted is accepted. */
+const IdempotencyKey = z
+  .string()
+  .transform((value) => /^"(.*)"$/s.exec(value)?.[1] ?? value)
+  .pipe(z.string().regex(/^[\u0021-\u007e]{1,255}$/, 'must be 1 to 255 visible ASCII characters'))
+  .optional();
+
+export interface Door {
+  readonly service: ServiceName;
+  readonly method: 'GET' | 'PUT' | 'POST';
+  /** Parameters in braces, as in OpenAPI. */
+  readonly path: string;
+  readonly summary: string;
+  readonly admin?: true;
+  readonly params?: z.ZodObject;
+  readonly query?: z.ZodObject;
+  readonly body?: z.ZodType;
+  /** The bytes are handed on untouched, because a signature is over them. */
+  readonly raw?: true;
+  /** An HTML form posts here (application/x-www-form-urlencoded), an HTML page or a redirect comes back. */
+  readonly page?: true;
+  /** Takes an Idempotency-Key header. */
+  readonly idempotent?: true;
+  /** Successful answers by status. */
+  readonly replies: Readonly<Record<number, z.ZodType | null>>;
+  /** The errors that this door has beyond those that every door has. */
+  readonly refuses?: readonly number[];
+}
+
+const bySku = z.object({ sku: Sku });
+const byOrder = z.object({ id: OrderId });
+const html = z.string();
+const page = (path: string, summary: string, extra: Partial<Door> = {}) =>
+  ({ service: 'website', method: 'GET', path, summary, page: true, replies: { 200: html }, ...extra }) as const;
+const form = (path: string, summary: string, extra: Partial<Door> = {}) =>
+  ({ service: 'website', method: 'POST', path, summary, page: true, replies: { 303: null }, ...extra }) as const;
+
+export const doors = {
+  listProducts: { service: 'product', method: 'GET', path: '/api/products', summary: 'Products, with an optional search', query: listQuery.extend({ q: z.string().trim().max(200).optional() }), replies: { 200: pageOf(ProductView) } },
+  getProduct: { service: 'product', method: 'GET', path: '/api/products/{sku}', summary: 'One product', params: bySku, replies: { 200: ProductView }, refuses: [404] },
+  describeProduct: { service: 'product', method: 'PUT', path: '/api/products/{sku}', summary: 'Create or change a product', admin: true, params: bySku, body: DescribeProduct, replies: { 200: ProductView, 201: ProductView } },
+  receiveStock: { service: 'inventory', method: 'POST', path: '/api/inventory/{sku}/receipts', summary: 'Stock has arrived', admin: true, params: bySku, body: Receipt, idempotent: true, replies: { 201: StockView }, refuses: [404, 409, 422] },
+  getStock: { service: 'inventory', method: 'GET', path: '/api/inventory/{sku}', summary: 'The stock of a product', admin: true, params: bySku, replies: { 200: StockView }, refuses: [404] },
+  placeOrder: { service: 'order', method: 'POST', path: '/api/orders', summary: 'Place an order', body: PlaceOrder, idempotent: true, replies: { 201: OrderView }, refuses: [409, 413, 422] },
+  getOrder: { service: 'order', method: 'GET', path: '/api/orders/{id}', summary: 'One order; its id is the capability', params: byOrder, replies: { 200: OrderView }, refuses: [404] },
+  cancelOrder: { service: 'order', method: 'POST', path: '/api/orders/{id}/cancel', summary: 'Ask for a cancellation; Shipping decides', params: byOrder, replies: { 200: OrderView, 202: OrderView }, refuses: [404, 409] },
+  listOrders: { service: 'order', method: 'GET', path: '/api/orders', summary: 'Orders', admin: true, query: listQuery.extend({ status: OrderStatus.optional() }), replies: { 200: pageOf(OrderView) } },
+  takeNotice: { service: 'shipping', method: 'POST', path: '/api/carriers/{carrier}/notices', summary: 'A carrier tells where a parcel is', params: z.object({ carrier: z.string().max(40) }), raw: true, replies: { 204: null }, refuses: [404, 503] },
+  listMails: { service: 'notification', method: 'GET', path: '/api/mails', summary: 'Letters to customers', admin: true, query: listQuery.extend({ orderId: OrderId.optional(), state: MailState.optional() }), replies: { 200: pageOf(MailView) } },
+  homePage: page('/', 'The catalogue', { query: z.object({ q: z.string().trim().max(200).optional(), after: After }) }),
+  productPage: page('/products/{sku}', 'One product', { params: bySku, refuses: [404] }),
+  basketPage: page('/basket', 'The basket'),
+  changeBasket: form('/basket', 'Put into or change the basket'),
+  checkoutPage: page('/checkout', 'Address and order'),
+  checkOut: form('/checkout', 'Place the order', { replies: { 303: null, 422: html } }),
+  orderPage: page('/orders/{id}', 'Where an order is', { params: byOrder, refuses: [404] }),
+  cancelFromPage: form('/orders/{id}/cancel', 'Cancel from the page', { params: byOrder, refuses: [404] }),
+  mailboxPage: page('/mailbox', 'The letters kept on this machine', { query: z.object({ after: After }), refuses: [404] }),
+  letterPage: page('/mailbox/{key}', 'One letter', { params: z.object({ key: z.string().regex(/^[a-z0-9.]{1,60}$/, 'must be a letter') }), refuses: [404] }),
+} as const satisfies Record<string, Door>;
+
+export type DoorName = keyof typeof doors;
+export type DoorsOf<S extends ServiceName> = { [D in DoorName]: (typeof doors)[D]['service'] extends S ? D : never }[DoorName];
+type Part<D extends DoorName, K extends 'params' | 'query' | 'body'> = (typeof doors)[D] extends { readonly [P in K]: infer Shape extends z.ZodType } ? z.infer<Shape> : undefined;
+
+/** What a door is given: parsed by its shapes; `raw` and `headers` (lower-case names) as they came. */
+export interface RequestOf<D extends DoorName> {
+  readonly params: Part<D, 'params'>;
+  readonly query: Part<D, 'query'>;
+  readonly body: Part<D, 'body'>;
+  readonly idempotencyKey: string | undefined;
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  readonly raw: Uint8Array;
+}
+export { IdempotencyKey };
+
+// ---------------------------------------------------------------- clocks
+
+export interface ClockRow {
+  readonly service: ServiceName;
+  /** A default; the host may set another. */
+  readonly everySeconds: number;
+  readonly summary: string;
+}
+
+/** Timers. Each may run on several instances at once, and twice. */
+export const clocks = {
+  pollProducts: { service: 'website', everySeconds: 2, summary: 'Retrieve ProductInfoUpdated and update the website' },
+  sweepOpenOrders: { service: 'inventory', everySeconds: 60, summary: 'Go on with orders that nobody works at' },
+  sweepClaims: { service: 'notification', everySeconds: 60, summary: 'Ask what became of letters whose sending was never confirmed' },
+  sweepBookings: { service: 'shipping', everySeconds: 60, summary: 'Go on with bookings that were never confirmed' },
+} as const satisfies Record<string, ClockRow>;
+
+export type ClockName = keyof typeof clocks;
+export type ClocksOf<S extends ServiceName> = { [C in ClockName]: (typeof clocks)[C]['service'] extends S ? C : never }[ClockName];

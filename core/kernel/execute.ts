@@ -1,0 +1,153 @@
+import {
+  Defect, PortError, create, isPortError, isRefusal, key, partitionOf, partitionsOf, partsOf, remove, replace, seenKey, timestamp,
+  type Collection, type Outgoing, type OutboxRow, type Page, type Refusal, type Row, type Seen, type Write,
+} from '../../ports/index.ts';
+import { events, isEventName, type DataOf } from '../flow.ts';
+import { say, type Cause, type Fact, type Model } from './model.ts';
+import type { Kernel } from './service.ts';
+
+/**
+ * THE EXECUTOR: load, decide, commit, and again on conflict; written once for all services.
+ *
+ * - One commit carries the documents, what they say (outbox) and what they have heard (inbox). Then the relay passes on what was said, waited for but never relied on.
+ * - Only the executor retries a commit. After `unavailable` nobody knows whether it was done, so it looks again before it decides again: by the state, or by the inbox.
+ * - It gives up after `triesMax` with the last error; whoever called comes back later.
+ */
+
+export interface Job<Command> {
+  readonly id: string;
+  readonly command: Command;
+}
+export type Outcome<State> = { readonly state: State; readonly facts: readonly Fact[] } | Refusal;
+
+export interface Document<State> {
+  /** How many messages this aggregate has said. */
+  readonly said: number;
+  readonly state: State;
+}
+
+const triesMax = 12;
+
+export async function execute<State, Command>(kernel: Kernel, model: Model<State, Command>, job: Job<Command>, cause: Cause = {}): Promise<Outcome<State>> {
+  const [outcome] = await together(kernel, model, partitionOf(model.collection, job.id), [job], cause);
+  return outcome!;
+}
+
+/** Many aggregates of one model: those that share a partition share a commit. The answers are in the order of the jobs. Only for models that remember by state. */
+export async function executeAll<State, Command>(kernel: Kernel, model: Model<State, Command>, jobs: readonly Job<Command>[], cause: Cause = {}): Promise<Outcome<State>[]> {
+  if (model.remembers !== 'state') throw new Defect('only a model that remembers by state can share a commit');
+  const places = new Map<string, number[]>();
+  jobs.forEach((job, i) => {
+    const partition = partitionOf(model.collection, job.id);
+    places.set(partition, [...(places.get(partition) ?? []), i]);
+  });
+  const outcomes: Outcome<State>[] = [];
+  await Promise.all(
+    [...places].map(async ([partition, indexes]) => {
+      for (let i = 0; i < indexes.length; i += aggregatesPerCommit) {
+        const part = indexes.slice(i, i + aggregatesPerCommit);
+        const answers = await together(kernel, model, partition, part.map((index) => jobs[index]!), cause);
+        answers.forEach((answer, n) => (outcomes[part[n]!] = answer));
+      }
+    }),
+  );
+  return outcomes;
+}
+const aggregatesPerCommit = 33; // a document, an open row and a message each: 99 rows of at most 100
+
+async function together<State, Command>(kernel: Kernel, model: Model<State, Command>, partition: string, jobs: readonly Job<Command>[], cause: Cause): Promise<Outcome<State>[]> {
+  for (let attempt = 1; ; attempt++) {
+    const turns = await Promise.all(jobs.map((job) => decideOne(kernel, model, partition, job, cause)));
+    const writes = turns.flatMap((turn) => turn.writes);
+    if (writes.length === 0) return turns.map((turn) => turn.outcome);
+    const seen = model.remembers === 'inbox' ? seenBy(model, jobs[0]!, cause, turns[0]!.outcome) : undefined;
+    try {
+      const { outbox } = await kernel.store.commit(partition, { writes, seen, outgoing: turns.flatMap((turn) => turn.outgoing) });
+      await passOn(kernel, outbox);
+      return turns.map((turn) => turn.outcome);
+    } catch (error) {
+      if (!isPortError(error, 'conflict', 'unavailable', 'throttled') || attempt === triesMax) throw error;
+      const earlier = seen && (await kernel.store.get<{ outcome: Outcome<State> }>(partition, seenKey(seen)));
+      if (earlier) return [earlier.body.outcome];
+      await backOff(kernel, attempt, error);
+    }
+  }
+}
+
+/** Waits with full jitter: a conflict is over at once, a sick store is not. */
+export async function backOff(kernel: Kernel, attempt: number, error: PortError): Promise<void> {
+  const cap = error.kind === 'conflict' ? 40 : 2_000;
+  const milliseconds = Math.min(cap, 2 ** attempt * (error.kind === 'conflict' ? 1 : 25)) * kernel.ids.fraction();
+  if (error.kind === 'conflict' && attempt === 1) return;
+  await kernel.clock.sleep(milliseconds);
+}
+
+interface Turn<State> {
+  readonly outcome: Outcome<State>;
+  readonly writes: readonly Write[];
+  readonly outgoing: readonly Outgoing[];
+}
+
+async function decideOne<State, Command>(kernel: Kernel, model: Model<State, Command>, partition: string, job: Job<Command>, cause: Cause): Promise<Turn<State>> {
+  const rowKey = key(model.noun, job.id);
+  const row = await kernel.store.get<Document<State>>(partition, rowKey);
+  const before = row?.body ?? { said: 0, state: model.initial };
+  const verdict = model.decide(before.state, job.command);
+  if (isRefusal(verdict)) return { outcome: verdict, writes: [], outgoing: [] };
+  if (verdict.length === 0) return { outcome: { state: before.state, facts: verdict }, writes: [], outgoing: [] };
+  const state = verdict.reduce((s, fact) => model.evolve(s, fact), before.state);
+  const outgoing = spoken(kernel, model.service, job.id, before.said, verdict, cause);
+  const body: Document<State> = { said: before.said + outgoing.length, state };
+  const open = model.busy ? await openRow(kernel, partition, job.id, model.busy(before.state), model.busy(state)) : [];
+  return { outcome: { state, facts: verdict }, writes: [writeOf(row, rowKey, body), ...open], outgoing };
+}
+
+/** The row `open|<id>` exists exactly while the aggregate is busy: it is what a sweep reads. */
+async function openRow(kernel: Kernel, partition: string, id: string, was: boolean, is: boolean): Promise<Write[]> {
+  if (was === is) return [];
+  if (is) return [create(openKey(id), { since: kernel.clock.now() } satisfies Open)];
+  const row = await kernel.store.get<Open>(partition, openKey(id));
+  return row ? [remove(row)] : [];
+}
+
+interface Open {
+  /** Milliseconds since 1970. */
+  readonly since: number;
+}
+const openKey = (id: string): string => key('open', id);
+
+/** The ids of aggregates that have been busy for longer than so many seconds. */
+export async function* openLongerThan(kernel: Kernel, collection: Collection, seconds: number): AsyncGenerator<string> {
+  const before = kernel.clock.now() - seconds * 1_000;
+  for (const partition of partitionsOf(collection)) {
+    let cursor: string | undefined;
+    do {
+      const page: Page<Open> = await kernel.store.query<Open>(partition, { prefix: key('open', ''), ...(cursor === undefined ? {} : { cursor }) });
+      for (const row of page.rows) if (row.body.since <= before) yield partsOf(row.key)[1]!;
+      cursor = page.next;
+    } while (cursor !== undefined);
+  }
+}
+
+const writeOf = (row: Row | undefined, rowKey: string, body: unknown): Write => (row ? replace(row, body) : create(rowKey, body));
+
+function spoken(kernel: Kernel, service: string, id: string, said: number, facts: readonly Fact[], cause: Cause): Outgoing[] {
+  const outgoing: Outgoing[] = [];
+  for (const { type, data, at } of facts) {
+    if (!isEventName(type) || events[type].from !== service) continue;
+    // An event about an order travels under the order's id, whichever aggregate says it.
+    const subject = (data as { orderId?: string }).orderId ?? id;
+    outgoing.push(say(type, data as DataOf<typeof type>, { subject, sequence: said + outgoing.length, at: at ?? timestamp(kernel.clock.now()), cause }));
+  }
+  return outgoing;
+}
+
+function seenBy<State, Command>(model: Model<State, Command>, job: Job<Command>, cause: Cause, outcome: Outcome<State>): Seen {
+  if (!cause.id || !cause.source || !cause.time) throw new Defect('a model that remembers by the inbox is told the cause of each command');
+  return { consumer: model.service, aggregate: job.id, source: cause.source, id: cause.id, time: cause.time, outcome };
+}
+
+/** The relay's failure never fails the request: the rows are there, and the sweep will find them. */
+export async function passOn(kernel: Kernel, outbox: readonly OutboxRow[]): Promise<void> {
+  if (outbox.length > 0) await kernel.relay.pass(outbox);
+}

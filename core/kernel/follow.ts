@@ -1,0 +1,196 @@
+import { create, isPortError, isTransient, key, partitionOf, replace, type Row, type StreamEvent } from '../../ports/index.ts';
+import { collections } from '../flow.ts';
+import { park, receiveEvent } from './park.ts';
+import type { AnyService, Kernel } from './service.ts';
+
+/**
+ * FOLLOWING a partition of a stream: read, handle, and remember how far.
+ *
+ * - Events of one key are handled one after the other, in order; those of different keys at once.
+ * - A position is stored only when everything before it has succeeded or is parked, and it is replaced by version, so that two overlapping readers cannot move it back.
+ * - While the store or a broker is down nothing is parked and nothing skipped: the partition stands and tries again.
+ * - An event that ends the process cannot park itself. So starts without progress are counted; from the third on events are handled one by one, each marked before it
+ *   is touched, and the one that is found marked is parked unhandled.
+ */
+
+interface Position {
+  readonly after?: string;
+  /** Starts since the position last moved. */
+  readonly starts: number;
+  /** The position of the event that was being handled alone when the process ended. */
+  readonly suspect?: string;
+}
+
+export interface Follow {
+  readonly stream: string;
+  readonly partition: string;
+  readonly signal: AbortSignal;
+  /** Stop when there is nothing more to read, instead of waiting. */
+  readonly untilDry?: boolean;
+  /** Called when the position has fallen out of retention, or when there is none yet. */
+  readonly lost?: () => Promise<void>;
+}
+
+const windowMax = 512;
+const readMax = 256;
+const startsMax = 3;
+
+/** Returns when the signal is aborted, when there is nothing more (`untilDry`), or when another reader has overtaken us: then one begins anew from the stored position. */
+export async function follow(kernel: Kernel, service: AnyService, options: Follow): Promise<void> {
+  const { stream, partition } = options;
+  const stop = new AbortController();
+  const signal = AbortSignal.any([options.signal, stop.signal]);
+  const waitSeconds = options.untilDry ? 0 : 20;
+  const log = { service: service.name, stream, partition };
+  const store = await openPosition(kernel, service, stream, partition, () => stop.abort());
+  if (options.lost && store.after() === undefined) await options.lost();
+
+  /** In the order of the stream; the head of it decides how far we are. */
+  const window: { position: string; done: boolean }[] = [];
+  const chains = new Map<string, Promise<void>>();
+  const room = signalling();
+  signal.addEventListener('abort', room.ring);
+  let after = store.after();
+
+  function advance(): void {
+    let last: string | undefined;
+    while (window[0]?.done) last = window.shift()!.position;
+    if (last === undefined) return;
+    room.ring();
+    store.move(last);
+  }
+
+  function take(event: StreamEvent): void {
+    const entry = { position: event.position, done: false };
+    window.push(entry);
+    const turn = (chains.get(event.partitionkey) ?? Promise.resolve()).then(() => patiently(kernel, signal, log, () => receiveEvent(kernel, service, stream, event))).then((handled) => {
+      entry.done = handled;
+      if (handled) advance();
+      if (chains.get(event.partitionkey) === turn) chains.delete(event.partitionkey);
+    });
+    chains.set(event.partitionkey, turn);
+  }
+
+  while (!signal.aborted) {
+    const batch = await patientRead(kernel, { ...options, signal }, after, waitSeconds, log);
+    if (!batch || signal.aborted) break;
+    if ('gap' in batch) {
+      kernel.log.error(log, 'the position has fallen out of retention: events are missing');
+      await options.lost?.();
+      after = undefined;
+      continue;
+    }
+    if (batch.events.length > 0) await store.begin();
+    for (const event of batch.events) {
+      if (signal.aborted) break;
+      if (store.cautious()) await aloneAndMarked(kernel, service, stream, event, store, signal, log);
+      else take(event);
+      after = event.position;
+    }
+    if (batch.events.length === 0 && options.untilDry) break;
+    while (window.length >= windowMax && !signal.aborted) await room.wait();
+  }
+  await Promise.all(chains.values());
+  await store.end();
+}
+
+async function patientRead(kernel: Kernel, { stream, partition, signal }: Follow, after: string | undefined, waitSeconds: number, log: object) {
+  let batch: Awaited<ReturnType<Kernel['stream']['read']>> | undefined;
+  await patiently(kernel, signal, log, async () => {
+    batch = await kernel.stream.read(stream, partition, { ...(after === undefined ? {} : { after }), max: readMax, waitSeconds, signal });
+  });
+  return batch;
+}
+
+/** Tries until it succeeds or we are told to stop; answers whether it succeeded. Only transient failures come here, and a defect of ours is treated like one. */
+async function patiently(kernel: Kernel, signal: AbortSignal, log: object, work: () => Promise<void>): Promise<boolean> {
+  for (let attempt = 1; !signal.aborted; attempt++) {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      if (!isTransient(error)) kernel.log.error({ ...log, error }, 'following failed');
+      else if (attempt > 3) kernel.log.warn({ ...log, error: error.message, attempt }, 'the partition stands');
+      await kernel.clock.sleep(Math.min(5_000, 10 * 2 ** Math.min(attempt, 10)) * (0.5 + kernel.ids.fraction() / 2), signal);
+    }
+  }
+  return false;
+}
+
+async function aloneAndMarked(kernel: Kernel, service: AnyService, stream: string, event: StreamEvent, store: PositionStore, signal: AbortSignal, log: object): Promise<void> {
+  const killer = store.suspect() === event.position;
+  if (!killer) await store.mark(event.position);
+  const handled = await patiently(kernel, signal, log, () =>
+    killer ? park(kernel, service, stream, event, 'the process ended three times while this event was handled') : receiveEvent(kernel, service, stream, event),
+  );
+  if (handled) await store.settleAlone(event.position);
+}
+
+type PositionStore = Awaited<ReturnType<typeof openPosition>>;
+
+/** The stored position of one consumer in one partition. Moves are gathered while one is being written. */
+async function openPosition(kernel: Kernel, service: AnyService, stream: string, partition: string, overtaken: () => void) {
+  const rowKey = key('position', service.name, stream, partition);
+  const place = partitionOf(collections.consumers, rowKey);
+  let row: Row<Position> | undefined = await kernel.store.get<Position>(place, rowKey);
+  let wanted: string | undefined;
+  let writing: Promise<void> | undefined;
+  let begun = false;
+  /** How many events are still to be handled alone. */
+  let alone = 0;
+
+  async function write(body: Position): Promise<void> {
+    try {
+      const { versions } = await kernel.store.commit(place, { writes: [row ? replace(row, body) : create(rowKey, body)] });
+      row = { key: rowKey, version: versions[0]!, body };
+    } catch (error) {
+      if (!isPortError(error)) throw error;
+      // Another reader, or our own write whose answer was lost: either way the stored position counts, and events may come again.
+      kernel.log.warn({ error: error.message, key: rowKey }, 'a position could not be stored');
+      overtaken();
+    }
+  }
+
+  async function writeAll(): Promise<void> {
+    while (wanted !== undefined) {
+      const after = wanted;
+      wanted = undefined;
+      await write({ after, starts: 0 });
+    }
+    writing = undefined;
+  }
+
+  return {
+    after: (): string | undefined => row?.body.after,
+    suspect: (): string | undefined => row?.body.suspect,
+    cautious: (): boolean => alone > 0,
+    /** Counts a start, before the first event is handled. */
+    async begin(): Promise<void> {
+      if (begun) return;
+      begun = true;
+      const starts = (row?.body.starts ?? 0) + 1;
+      if (starts > startsMax) alone = windowMax; // those that were under way together are at most a window
+      await write({ ...row?.body, starts });
+    },
+    move(position: string): void {
+      wanted = position;
+      writing ??= writeAll();
+    },
+    mark: (position: string): Promise<void> => write({ ...row!.body, suspect: position }),
+    settleAlone(position: string): Promise<void> {
+      alone--;
+      return write({ after: position, starts: alone > 0 ? row!.body.starts : 0 });
+    },
+    /** Writes what is still to be written. A clean end is no start without progress. */
+    async end(): Promise<void> {
+      while (writing) await writing;
+      if (row && row.body.starts > 0) await write({ ...row.body, starts: 0 });
+    },
+  };
+}
+
+/** A bell that one waits for and another rings. */
+function signalling() {
+  let ring = (): void => {};
+  return { ring: () => ring(), wait: () => new Promise<void>((resolve) => (ring = resolve)) };
+}

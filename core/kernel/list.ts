@@ -1,0 +1,36 @@
+import { key, partitionsOf, type Collection, type Row, type Store } from '../../ports/index.ts';
+
+/**
+ * Lists rows of one noun over all shards of a collection, in the order of their keys. For people, not for handlers: it costs a query a shard.
+ * `keep` may turn rows away; `next` is the key part behind which to go on.
+ */
+export interface Listing<Body> {
+  readonly collection: Collection;
+  readonly noun: string;
+  readonly limit: number;
+  /** The id behind which to begin. */
+  readonly after?: string;
+  readonly keep?: (body: Body, id: string) => boolean;
+}
+
+export async function list<Body>(store: Store, { collection, noun, limit, after, keep = () => true }: Listing<Body>): Promise<{ items: Row<Body>[]; next?: string }> {
+  const prefix = key(noun, '');
+  const from = after === undefined ? undefined : key(noun, after);
+  const found = await Promise.all(partitionsOf(collection).map((partition) => some<Body>(store, partition, prefix, from, limit + 1, keep)));
+  const rows = found.flat().sort((a, b) => (a.key < b.key ? -1 : 1));
+  const items = rows.slice(0, limit);
+  const last = items.at(-1);
+  return rows.length > limit && last ? { items, next: last.key.slice(prefix.length) } : { items };
+}
+
+/** The first `count` rows of a partition that are kept. */
+async function some<Body>(store: Store, partition: string, prefix: string, after: string | undefined, count: number, keep: (body: Body, id: string) => boolean): Promise<Row<Body>[]> {
+  const kept: Row<Body>[] = [];
+  let cursor: string | undefined;
+  do {
+    const page: { rows: readonly Row<Body>[]; next?: string } = await store.query<Body>(partition, { prefix, limit: Math.min(1_000, Math.max(count, 50)), ...(after === undefined ? {} : { after }), ...(cursor === undefined ? {} : { cursor }) });
+    for (const row of page.rows) if (keep(row.body, row.key.slice(prefix.length))) kept.push(row);
+    cursor = page.next;
+  } while (cursor !== undefined && kept.length < count);
+  return kept.slice(0, count);
+}

@@ -1,0 +1,195 @@
+import {
+  create, isPortError, key, partitionsOf, remove, replace,
+  type AppendFailure, type Clock, type Message, type OutboxBody, type OutboxRow, type PortError, type Ports, type Road, type Row,
+} from '../../ports/index.ts';
+import { speaking } from '../flow.ts';
+
+/**
+ * THE RELAY: passes on what commits have said, and drops the outbox row when every road has it.
+ *
+ * - Order is promised per (channel, subject), by sequence. What an earlier message of the subject still waits for, a later one waits for too; another subject does not.
+ * - At least once: a crash between sending and dropping sends again.
+ * - What nobody will ever take (`tooLarge`, `denied`, `missing`) is marked stuck, for a person; it holds back only its own channel and subject.
+ */
+export interface Relay {
+  /** Tries now, waits at most `waitSeconds`, never throws. What is not gone by then goes on in the background, or is found by the sweep. */
+  pass(rows: readonly OutboxRow[]): Promise<void>;
+  /** Passes on every row that is older than so many seconds. Safe to run on several instances at once: it can only duplicate. Answers how many rows it tried. */
+  sweep(olderThanSeconds: number): Promise<number>;
+}
+
+const waitSeconds = 2;
+const batchMax = 100;
+const leaseSeconds = 20;
+const leaseKey = key('lease', 'sweep');
+
+export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 'store' | 'queue' | 'stream' | 'clock' | 'log'>): Relay {
+  const lanes = new Map<string, (message: Message) => Promise<PortError | undefined>>();
+  /** The last delivery under way of each subject: in one process a message never overtakes its elder sister. */
+  const underWay = new Map<string, Promise<void>>();
+
+  function laneOf({ kind, channel }: Road): (message: Message) => Promise<PortError | undefined> {
+    const name = `${kind} ${channel}`;
+    let lane = lanes.get(name);
+    if (!lane) {
+      lane = createLane(kind === 'queue' ? (messages) => queue.send(channel, messages).then(() => []) : (messages) => stream.append(channel, messages));
+      lanes.set(name, lane);
+    }
+    return lane;
+  }
+
+  function deliver(row: OutboxRow): Promise<void> {
+    const subject = `${row.partition} ${row.body.message.subject}`;
+    const turn = (underWay.get(subject) ?? Promise.resolve()).then(() => deliverInTurn(row)).catch((error: unknown) => {
+      log.warn({ error, key: row.key }, 'the outbox keeps a message for the sweep');
+    });
+    underWay.set(subject, turn);
+    void turn.then(() => underWay.get(subject) === turn && underWay.delete(subject));
+    return turn;
+  }
+
+  async function deliverInTurn(row: OutboxRow): Promise<void> {
+    const held = new Set<string>();
+    for (const elder of await elders(row)) (await send(elder, held)).forEach((channel) => held.add(channel));
+    await send(row, held);
+  }
+
+  /** Rows of the same subject that were said before. The first message of a subject has none, and is most of them. */
+  async function elders(row: OutboxRow): Promise<OutboxRow[]> {
+    const { subject, sequence } = row.body.message;
+    if (Number(sequence) === 0) return [];
+    const { rows } = await store.query<OutboxBody>(row.partition, { prefix: key('outbox', subject, ''), limit: batchMax });
+    return rows.filter((elder) => elder.key < row.key).map((elder) => ({ ...elder, partition: row.partition }));
+  }
+
+  /** Sends over every road that is not held; answers the channels that are still to go. */
+  async function send(row: OutboxRow, held: ReadonlySet<string>): Promise<string[]> {
+    const { message, roads } = row.body;
+    const results = await Promise.all(roads.map(async (road) => (row.body.stuck || held.has(road.channel) ? 'held' : laneOf(road)(message))));
+    const left = roads.filter((_, i) => results[i] !== undefined);
+    await settle(row, left, results.find((result) => typeof result === 'object'));
+    return left.map((road) => road.channel);
+  }
+
+  async function settle(row: OutboxRow, left: readonly Road[], error: PortError | undefined): Promise<void> {
+    if (left.length === row.body.roads.length && !error) return;
+    const attempts = row.body.attempts + 1;
+    const body: OutboxBody = {
+      ...row.body,
+      roads: left,
+      attempts,
+      notBefore: clock.now() + Math.min(300_000, 1_000 * 2 ** Math.min(attempts, 10)),
+      ...(isPortError(error, 'tooLarge', 'denied', 'missing') ? { stuck: error.message } : {}),
+    };
+    // A conflict: somebody else has settled it.
+    await store.commit(row.partition, { writes: [left.length === 0 ? remove(row) : replace(row, body)] }).catch(ignoreConflict);
+  }
+
+  async function sweepPartition(partition: string, before: number): Promise<number> {
+    let tried = 0;
+    let cursor: string | undefined;
+    let leased: Row | undefined;
+    do {
+      const page = await store.query<OutboxBody>(partition, { prefix: 'outbox|', limit: batchMax, ...(cursor === undefined ? {} : { cursor }) });
+      const due = page.rows.filter((row) => row.body.at <= before && row.body.notBefore <= clock.now() && !row.body.stuck);
+      if (due.length > 0 && !leased) {
+        leased = await lease(partition);
+        if (!leased) return tried;
+      }
+      for (const row of due) await deliver({ ...row, partition });
+      tried += due.length;
+      cursor = page.next;
+    } while (cursor !== undefined);
+    if (leased) await store.commit(partition, { writes: [remove(leased)] }).catch(ignoreConflict);
+    return tried;
+  }
+
+  /** Keeps sweepers out of each other's way; a broken lease only duplicates. */
+  async function lease(partition: string): Promise<Row | undefined> {
+    const row = await store.get<{ until: number }>(partition, leaseKey);
+    if (row && row.body.until > clock.now()) return undefined;
+    const body = { until: clock.now() + leaseSeconds * 1_000 };
+    try {
+      const { versions } = await store.commit(partition, { writes: [row ? replace(row, body) : create(leaseKey, body)] });
+      return { key: leaseKey, version: versions[0]!, body };
+    } catch (error) {
+      ignoreConflict(error);
+      return undefined;
+    }
+  }
+
+  return {
+    async pass(rows) {
+      const all = Promise.all(rows.map(deliver));
+      await within(clock, waitSeconds, all);
+    },
+    async sweep(olderThanSeconds) {
+      const before = clock.now() - olderThanSeconds * 1_000;
+      let tried = 0;
+      for (const collection of speaking) {
+        for (const partition of partitionsOf(collection)) tried += await sweepPartition(partition, before);
+      }
+      return tried;
+    },
+  };
+}
+
+/** Rows that nobody will take, for a person. */
+export async function stuckRows(store: Ports['store']): Promise<OutboxRow[]> {
+  const found: OutboxRow[] = [];
+  for (const collection of speaking) {
+    for (const partition of partitionsOf(collection)) {
+      const { rows } = await store.query<OutboxBody>(partition, { prefix: 'outbox|', limit: 1000 });
+      found.push(...rows.filter((row) => row.body.stuck).map((row) => ({ ...row, partition })));
+    }
+  }
+  return found;
+}
+
+/**
+ * Sends one batch at a time and gathers the next one meanwhile: the slower the broker, the larger the batches, and no timer anywhere.
+ * A batch that is refused for good is sent again one by one, so that one message cannot spoil its neighbours.
+ */
+function createLane(sendAll: (messages: readonly Message[]) => Promise<AppendFailure[]>): (message: Message) => Promise<PortError | undefined> {
+  let waiting: { message: Message; settle: (error: PortError | undefined) => void; fail: (error: unknown) => void }[] = [];
+  let busy = false;
+
+  async function run(): Promise<void> {
+    busy = true;
+    while (waiting.length > 0) {
+      const batch = waiting.slice(0, batchMax);
+      waiting = waiting.slice(batchMax);
+      await sendBatch(batch);
+    }
+    busy = false;
+  }
+
+  async function sendBatch(batch: typeof waiting): Promise<void> {
+    try {
+      const failures = new Map((await sendAll(batch.map(({ message }) => message))).map(({ index, error }) => [index, error]));
+      batch.forEach(({ settle }, i) => settle(failures.get(i)));
+    } catch (error) {
+      if (batch.length > 1 && isPortError(error, 'tooLarge', 'denied')) {
+        for (const one of batch) await sendBatch([one]);
+        return;
+      }
+      for (const { settle, fail } of batch) isPortError(error) ? settle(error) : fail(error);
+    }
+  }
+
+  return (message) =>
+    new Promise((settle, fail) => {
+      waiting.push({ message, settle, fail });
+      if (!busy) void run();
+    });
+}
+
+/** Waits for the work, but not longer; the work goes on. */
+async function within(clock: Clock, seconds: number, work: Promise<unknown>): Promise<void> {
+  const done = new AbortController();
+  await Promise.race([work.finally(() => done.abort()), clock.sleep(seconds * 1_000, done.signal)]);
+}
+
+function ignoreConflict(error: unknown): void {
+  if (!isPortError(error, 'conflict')) throw error;
+}

@@ -1,0 +1,14 @@
+import type { Money } from './shapes.ts';
+
+const formats = new Map<string, { format: Intl.NumberFormat; digits: number }>();
+
+/** `£2.55`, `¥300`: minor units are counted in the currency's own digits. Formatters are kept, because making one costs a hundred times more than using it. */
+export function formatMoney({ amount, currency }: Money, locale = 'en-GB'): string {
+  let known = formats.get(locale + currency);
+  if (!known) {
+    const format = new Intl.NumberFormat(locale, { style: 'currency', currency });
+    known = { format, digits: format.resolvedOptions().maximumFractionDigits ?? 2 };
+    if (formats.size < 500) formats.set(locale + currency, known);
+  }
+  return known.format.format(amount / 10 ** known.digits);
+}

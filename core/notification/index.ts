@@ -1,0 +1,128 @@
+import { isPortError, isRefusal, key, partitionOf, timestamp, type PortError } from '../../ports/index.ts';
+import { collections } from '../flow.ts';
+import { backOff, execute, openLongerThan, type Document } from '../kernel/execute.ts';
+import { list } from '../kernel/list.ts';
+import { causeOf, type Cause } from '../kernel/model.ts';
+import type { Kernel, Reply, Service } from '../kernel/service.ts';
+import type { OrderPlaced } from '../order/events.ts';
+import type { MailState, MailView, Milestone } from './events.ts';
+import { claimsOf, letters, type Letters, type Reached } from './letters.ts';
+import { letterOf, subjectOf } from './views.ts';
+
+/** NOTIFICATION MANAGEMENT: one letter per customer and milestone, ever. */
+
+export const notification: Service<'notification'> = {
+  name: 'notification',
+
+  hears: {
+    OrderPlaced: (kernel, message) => hear(kernel, message.data.orderId, 'confirmation', { at: message.time }, causeOf(message), message.data),
+    Backordered: (kernel, message) => hear(kernel, message.data.orderId, 'backorder', { at: message.time, short: message.data.short.map(({ sku }) => sku) }, causeOf(message)),
+    OrderFulfillment(kernel, message) {
+      const { orderId, ...parcel } = message.data;
+      return hear(kernel, orderId, 'shipped', { at: message.time, parcel }, causeOf(message));
+    },
+    OrderDelivered(kernel, message) {
+      const { orderId, carrier, trackingNumber } = message.data;
+      return hear(kernel, orderId, 'delivered', { at: message.time, parcel: { carrier, trackingNumber } }, causeOf(message));
+    },
+    ShippingStopped: (kernel, message) => hear(kernel, message.data.orderId, 'cancelled', { at: message.time }, causeOf(message)),
+  },
+
+  answers: {
+    async listMails(kernel, { query }): Promise<Reply> {
+      return { status: 200, json: await mails(kernel, query) };
+    },
+  },
+
+  ticks: {
+    sweepClaims: (kernel) => sweepClaims(kernel, uncertainAfterSeconds),
+  },
+};
+
+async function hear(kernel: Kernel, orderId: string, milestone: Milestone, reached: Reached, cause: Cause, order?: OrderPlaced): Promise<void> {
+  const outcome = await execute(kernel, letters, { id: orderId, command: { do: 'hear', milestone, reached, order, now: now(kernel) } }, cause);
+  if (isRefusal(outcome)) return;
+  for (const claim of claimsOf(outcome.facts)) await post(kernel, orderId, outcome.state, claim);
+}
+
+const now = (kernel: Kernel): string => timestamp(kernel.clock.now());
+const triesMax = 3;
+/** A claim that nobody has confirmed for so long is asked of the mailer; where it cannot tell, it is a person's. */
+const uncertainAfterSeconds = 300;
+const waitingSeconds = 30;
+
+/** Sends a letter that has been claimed, and notes what became of it. A mailer that is down stops nobody: the letter waits for the sweep. */
+async function post(kernel: Kernel, orderId: string, state: Letters, milestone: Milestone): Promise<void> {
+  const letter = letterOf(state, milestone, kernel.settings);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await kernel.mailer.send(letter);
+      return await confirm(kernel, orderId, milestone, 'sent');
+    } catch (error) {
+      if (!isPortError(error)) throw error;
+      if (error.kind === 'throttled' && attempt < triesMax) await backOff(kernel, attempt, error);
+      else return settle(kernel, orderId, milestone, error);
+    }
+  }
+}
+
+async function settle(kernel: Kernel, orderId: string, milestone: Milestone, error: PortError): Promise<void> {
+  kernel.log.warn({ orderId, milestone, kind: error.kind }, 'a letter could not be sent');
+  if (error.kind === 'unavailable') return settleUnknown(kernel, orderId, milestone);
+  return confirm(kernel, orderId, milestone, error.kind === 'throttled' ? 'waiting' : 'refused');
+}
+
+/** Nobody knows whether it was sent: the mailer is asked. What it cannot tell is listed for a person, never repeated in silence. */
+async function settleUnknown(kernel: Kernel, orderId: string, milestone: Milestone): Promise<void> {
+  const known = await kernel.mailer.ask(`${orderId}.${milestone}`).catch(() => 'unknown' as const);
+  await confirm(kernel, orderId, milestone, known === 'sent' ? 'sent' : known === 'notSent' ? 'waiting' : 'uncertain');
+}
+
+async function confirm(kernel: Kernel, orderId: string, milestone: Milestone, state: Exclude<MailState, 'sending'>): Promise<void> {
+  await execute(kernel, letters, { id: orderId, command: { do: 'confirm', milestone, state, now: now(kernel) } }, { correlationid: orderId });
+}
+
+/** Comes back to letters that are still to be sent, and to claims older than so many seconds that were never confirmed. */
+export async function sweepClaims(kernel: Kernel, claimedSecondsAgo: number): Promise<void> {
+  for await (const orderId of openLongerThan(kernel, collections.letters, Math.min(waitingSeconds, claimedSecondsAgo))) {
+    const row = await kernel.store.get<Document<Letters>>(partitionOf(collections.letters, orderId), key('letters', orderId));
+    for (const [milestone, mail] of Object.entries(row?.body.state.mails ?? {}) as [Milestone, { state: MailState; at: string }][]) {
+      if (mail.state === 'sending' && Date.parse(mail.at) <= kernel.clock.now() - claimedSecondsAgo * 1_000) await settleUnknown(kernel, orderId, milestone);
+      await sendWaiting(kernel, orderId, milestone);
+    }
+  }
+}
+
+async function sendWaiting(kernel: Kernel, orderId: string, milestone: Milestone): Promise<void> {
+  const outcome = await execute(kernel, letters, { id: orderId, command: { do: 'claim', milestone, now: now(kernel) } }, { correlationid: orderId });
+  if (!isRefusal(outcome) && claimsOf(outcome.facts).length > 0) await post(kernel, orderId, outcome.state, milestone);
+}
+
+// ---------------------------------------------------------------- what people see
+
+export interface MailsQuery {
+  readonly limit: number;
+  /** The id of a mail: those behind it. */
+  readonly after?: string;
+  readonly orderId?: string;
+  readonly state?: MailState;
+}
+
+export async function mails(kernel: Kernel, { limit, after, orderId, state }: MailsQuery): Promise<{ items: MailView[]; next?: string }> {
+  const begun = after?.slice(0, after.indexOf('.'));
+  const only = orderId ?? begun;
+  const first = only === undefined ? undefined : await kernel.store.get<Document<Letters>>(partitionOf(collections.letters, only), key('letters', only));
+  const more = orderId !== undefined ? [] : (await list<Document<Letters>>(kernel.store, { collection: collections.letters, noun: 'letters', limit: limit + 1, after: begun, keep: ({ state: s }) => mailsOf(s, state).length > 0 })).items;
+  const all = [...(first ? [first] : []), ...more].flatMap((row) => mailsOf(row.body.state, state)).filter(({ id }) => after === undefined || id > after);
+  const items = all.slice(0, limit);
+  return all.length > limit ? { items, next: items.at(-1)!.id } : { items };
+}
+
+/** In the order of their ids. */
+function mailsOf({ order, mails: all }: Letters, only?: MailState): MailView[] {
+  if (!order) return [];
+  return (Object.entries(all) as [Milestone, { state: MailState; at: string }][])
+    .filter(([, { state }]) => only === undefined || state === only)
+    .map(([milestone, { state, at }]) => ({ id: `${order.orderId}.${milestone}`, orderId: order.orderId, milestone, to: order.customer.email, subject: subjectOf(milestone, order.orderId), state, at }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+}

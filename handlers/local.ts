@@ -1,0 +1,127 @@
+import { mkdir } from 'node:fs/promises';
+import { httpPost } from '../adapters/carriers/carrier.ts';
+import { sweepOpenOrders } from '../core/inventory/index.ts';
+import { sweepClaims } from '../core/notification/index.ts';
+import { sweepBookings } from '../core/shipping/index.ts';
+import { website } from '../core/website/index.ts';
+import { PortError } from '../ports/index.ts';
+import { openShop, type Shop, type Surroundings } from './container.ts';
+import { services } from './index.ts';
+import { startPump, type Pump } from './pump.ts';
+import { loadSamples } from './samples.ts';
+import { startServer, type Server } from './server.ts';
+import { WrongSetting, isMixed, parseSettings, settingRows, type ShopSettings } from './settings.ts';
+
+/** THE LOCAL HOST: all six services, the demo carrier and the web server in one process. `npm start` runs this file. */
+
+export interface Local {
+  readonly shop: Shop;
+  readonly server: Server;
+  readonly url: string;
+  readonly adminToken: string;
+  stop(): Promise<void>;
+}
+
+/** Opens everything, makes good what an earlier process left half-done, and serves. */
+export async function startLocal(settings: ShopSettings, surroundings: Omit<Surroundings, 'post' | 'shopUrl'> = {}): Promise<Local> {
+  await mkdir(settings.dataDir, { recursive: true });
+  let post: ReturnType<typeof httpPost> | undefined;
+  let url = `http://localhost:${settings.port}`;
+  const shop = await openShop(settings, {
+    ...surroundings,
+    shopUrl: () => url,
+    post(path, headers, body) {
+      if (!post) throw new PortError('throttled', 'the web server is not up yet');
+      return post(path, headers, body);
+    },
+  });
+  const { kernel } = shop;
+  let pump: Pump | undefined;
+  try {
+    const adminToken = settings.adminToken ?? kernel.ids.random();
+    let ready = false;
+    const server = await startServer({ port: settings.port, host: settings.host, context: { kernel, adminToken, rateLimit: settings.rateLimit }, ready: () => ready, log: kernel.log });
+    url = `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host === '0.0.0.0' ? '127.0.0.1' : settings.host}:${server.port}`;
+    post = httpPost(url);
+    if (settings.sampleCatalogue) await loadSamples(kernel);
+    pump = startPump(kernel, services, {
+      everySeconds: { pollProducts: settings.websitePollSeconds, sweepBookings: 10, sweepClaims: 30 },
+      timers: [{ name: 'demoCarrier', everySeconds: 0.5, tick: () => shop.carrier.tick() }],
+    });
+    await website.ticks.pollProducts(kernel);
+    ready = true;
+    void goOn(shop);
+    return { shop, server, url, adminToken, stop: () => stopAll(server, pump, shop) };
+  } catch (error) {
+    await stopAll(undefined, pump, shop);
+    throw error;
+  }
+}
+
+async function stopAll(server: Server | undefined, pump: Pump | undefined, shop: Shop): Promise<void> {
+  await server?.close();
+  await pump?.stop();
+  await shop.close();
+}
+
+/** Nobody else works on this data, so whatever is half-done belongs to a process that is gone: it need not wait for its time. */
+async function goOn({ kernel }: Shop): Promise<void> {
+  try {
+    await kernel.relay.sweep(0);
+    await sweepOpenOrders(kernel, 0);
+    await sweepBookings(kernel, 0);
+    await sweepClaims(kernel, 0);
+  } catch (error) {
+    kernel.log.warn({ error }, 'what was left half-done is left to the timers');
+  }
+}
+
+function help(): string {
+  const width = Math.max(...settingRows.map(({ name }) => name.length));
+  const rows = settingRows.map(({ name, fallback, meaning }) => `  ${name.padEnd(width)}  ${meaning}${fallback === '' ? '' : ` [${fallback}]`}`);
+  return ['Anyport: an order system for a web shop, all of it in this process.', '', 'Usage: [SETTING=value …] npm start', '', 'Settings come from the environment:', ...rows].join('\n');
+}
+
+function banner({ url, adminToken }: Local, settings: ShopSettings, milliseconds: number): string {
+  const letters = settings.adapters.mailer === 'smtp' ? 'sent by SMTP' : `${url}/mailbox`;
+  const lines = [
+    '',
+    `  ${settings.shopName} is open`,
+    '',
+    `  Shop      ${url}/`,
+    `  Letters   ${letters}`,
+    `  API       ${url}/openapi.json  ·  events ${url}/asyncapi.json`,
+    ...(settings.adminToken ? [] : [`  Admin     Authorization: Bearer ${adminToken}`]),
+    `  Data      ${settings.adapters.store === 'memory' ? 'in memory; gone when this process ends' : settings.dataDir}`,
+    ...(isMixed(settings.adapters) ? ['', '  Warning   some ports forget on a crash and others do not: orders can get lost. For experiments only.'] : []),
+    '',
+    `  Started in ${milliseconds} ms. Ctrl-C stops it.`,
+    '',
+  ];
+  return lines.join('\n');
+}
+
+async function main(): Promise<void> {
+  if (process.argv.slice(2).some((word) => word === '--help' || word === '-h')) return console.log(help());
+  const settings = parseSettings(process.env);
+  const local = await startLocal(settings);
+  console.log(banner(local, settings, Math.round(performance.now())));
+  let stopping = false;
+  const stop = (): void => {
+    if (stopping) process.exit(130);
+    stopping = true;
+    console.log('  Closing …');
+    void local.stop().then(() => process.exit(0));
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+}
+
+/** What a person can mend is one line; anything else is ours, and shows where. */
+function complain(error: unknown): void {
+  const plain = error instanceof WrongSetting || error instanceof PortError;
+  console.error(plain ? `anyport: ${error.message}` : error);
+  process.exitCode = 1;
+}
+
+if (import.meta.url === `file://${process.argv[1]}`) main().catch(complain);

@@ -1,0 +1,137 @@
+import { clocks, subscriptions, type ClockName, type Subscription } from '../core/flow.ts';
+import { follow } from '../core/kernel/follow.ts';
+import { forgetSeen } from '../core/kernel/forget.ts';
+import { retryParked } from '../core/kernel/park.ts';
+import { receiveWork } from '../core/kernel/receive.ts';
+import type { AnyService, Kernel } from '../core/kernel/service.ts';
+import { isTransient, type Received } from '../ports/index.ts';
+
+/**
+ * THE PUMP: the host that receives by itself, for all services in one process. It reads its wiring off the flow: a loop per queue, a loop per consumer, stream and
+ * partition, a loop per timer. (The other kind of host is a platform that receives and calls us: a trigger.)
+ */
+export interface Pump {
+  /** Finishes what is under way, waits for it, and starts nothing new. */
+  stop(): Promise<void>;
+}
+
+export interface PumpOptions {
+  /** Other intervals than the flow's, in seconds. */
+  readonly everySeconds?: Partial<Record<ClockName, number>>;
+  /** The host's own timers. */
+  readonly timers?: readonly Timer[];
+  /** Messages of one queue under way at once; 128 unless told. */
+  readonly workAtOnce?: number;
+}
+
+export interface Timer {
+  readonly name: string;
+  readonly everySeconds: number;
+  readonly tick: () => Promise<unknown>;
+}
+
+export function startPump(kernel: Kernel, services: readonly AnyService[], options: PumpOptions = {}): Pump {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const serviceOf = (name: string): AnyService => services.find((service) => service.name === name)!;
+  const loops: Promise<void>[] = [];
+
+  for (const subscription of subscriptions) {
+    const service = serviceOf(subscription.service);
+    if (subscription.kind === 'queue') loops.push(work(kernel, service, subscription, signal, options.workAtOnce ?? 128));
+    else if (!subscription.polled) loops.push(followAll(kernel, service, subscription, signal));
+  }
+  for (const [name, { service, everySeconds }] of Object.entries(clocks)) {
+    const tick = serviceOf(service).ticks[name]!;
+    loops.push(timer(kernel, { name, everySeconds: options.everySeconds?.[name as ClockName] ?? everySeconds, tick: () => tick(kernel) }, signal));
+  }
+  const own: Timer[] = [
+    { name: 'sweepOutbox', everySeconds: 15, tick: () => kernel.relay.sweep(30) },
+    { name: 'retryParked', everySeconds: 5, tick: () => retryParked(kernel, services) },
+    { name: 'forgetSeen', everySeconds: 6 * 3_600, tick: () => forgetSeen(kernel) },
+  ];
+  for (const each of [...own, ...(options.timers ?? [])]) loops.push(timer(kernel, each, signal));
+
+  return {
+    async stop() {
+      stopping.abort();
+      await Promise.all(loops);
+    },
+  };
+}
+
+/** Receives while there is room, handles many at once, keeps the locks of what takes long. */
+async function work(kernel: Kernel, service: AnyService, { channel }: Subscription, signal: AbortSignal, atOnce: number): Promise<void> {
+  const underWay = new Map<Promise<void>, Received>();
+  const renewing = renewLocks(kernel, underWay, signal);
+  while (!signal.aborted) {
+    if (underWay.size >= atOnce) await Promise.race(underWay.keys());
+    const received = await kernel.queue.receive(channel, { max: Math.max(1, atOnce - underWay.size), waitSeconds: 20, signal }).catch((error: unknown) => {
+      if (!signal.aborted) kernel.log.warn({ error, channel }, 'receiving failed');
+      return kernel.clock.sleep(500, signal).then((): Received[] => []);
+    });
+    for (const each of received) {
+      const turn: Promise<void> = receiveWork(kernel, service, each, () => underWay.get(turn) ?? each)
+        .catch((error: unknown) => kernel.log.warn({ error, channel }, 'a message could not be settled; it will come again'))
+        .finally(() => underWay.delete(turn));
+      underWay.set(turn, each);
+    }
+  }
+  await Promise.all(underWay.keys());
+  await renewing;
+}
+
+const renewEveryMilliseconds = 5_000;
+
+async function renewLocks(kernel: Kernel, underWay: Map<Promise<void>, Received>, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await kernel.clock.sleep(renewEveryMilliseconds, signal);
+    if (signal.aborted) return;
+    for (const [turn, received] of underWay) {
+      if (received.lockedUntil - kernel.clock.now() > 3 * renewEveryMilliseconds) continue;
+      await kernel.queue.renew(received).then(
+        (renewed) => underWay.has(turn) && underWay.set(turn, renewed),
+        (error: unknown) => kernel.log.warn({ error }, 'a lock could not be renewed'),
+      );
+    }
+  }
+}
+
+async function followAll(kernel: Kernel, service: AnyService, { channel }: Subscription, signal: AbortSignal): Promise<void> {
+  const partitions = await insist(kernel, signal, () => kernel.stream.partitions(channel));
+  await Promise.all((partitions ?? []).map((partition) => keepFollowing(kernel, service, channel, partition, signal)));
+}
+
+async function keepFollowing(kernel: Kernel, service: AnyService, stream: string, partition: string, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await insist(kernel, signal, () => follow(kernel, service, { stream, partition, signal }));
+  }
+}
+
+/** Again and again, until it succeeds or we are told to stop. */
+async function insist<T>(kernel: Kernel, signal: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
+  while (!signal.aborted) {
+    try {
+      return await work();
+    } catch (error) {
+      kernel.log.warn({ error }, 'a loop begins anew');
+      await kernel.clock.sleep(500, signal);
+    }
+  }
+  return undefined;
+}
+
+async function timer(kernel: Kernel, { name, everySeconds, tick }: Timer, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await kernel.clock.sleep(everySeconds * 1_000, signal);
+    if (signal.aborted) return;
+    try {
+      await tick();
+    } catch (error) {
+      const data = { error, timer: name };
+      if (isTransient(error)) kernel.log.warn(data, 'a timer will try again');
+      else kernel.log.error(data, 'a timer failed');
+    }
+  }
+}
+

@@ -1,0 +1,146 @@
+/**
+ * Everything that can be set, from the environment, parsed once and here alone. A wrong setting throws `WrongSetting` with one clear line.
+ */
+export class WrongSetting extends Error {
+  override readonly name = 'WrongSetting';
+}
+
+export type PortName = 'queue' | 'stream' | 'store' | 'mailer';
+export type Family = 'embedded' | 'memory' | 'smtp';
+
+export interface ShopSettings {
+  readonly port: number;
+  readonly host: string;
+  readonly dataDir: string;
+  readonly adapters: Readonly<Record<PortName, Family>>;
+  readonly adminToken: string | undefined;
+  readonly shopName: string;
+  readonly shopUrl: string | undefined;
+  readonly smtpUrl: string | undefined;
+  readonly smtpFrom: string;
+  readonly carrier: 'demo';
+  readonly demoCarrierDeliversAfterSeconds: number;
+  readonly demoCarrierSpeaks: Speech;
+  readonly secrets: Readonly<Record<Speech, string | undefined>>;
+  readonly websitePollSeconds: number;
+  readonly lowStockAt: number;
+  readonly sampleCatalogue: boolean;
+  readonly rateLimit: boolean;
+  readonly logLevel: string;
+}
+export type Speech = 'demo' | 'easypost' | 'shippo' | 'aftership';
+
+interface Row {
+  readonly name: string;
+  readonly fallback: string;
+  readonly meaning: string;
+}
+/** The list that `npm start -- --help` and the README show. */
+export const settingRows: readonly Row[] = [
+  { name: 'PORT', fallback: '3000', meaning: 'TCP port of pages and API; 0 takes a free one' },
+  { name: 'HOST', fallback: '127.0.0.1', meaning: 'address to listen on; 0.0.0.0 lets others in' },
+  { name: 'DATA_DIR', fallback: '.data', meaning: 'folder for everything that has to last' },
+  { name: 'ADAPTERS', fallback: 'embedded', meaning: 'embedded | memory, or one per port: queue=memory,stream=embedded,store=embedded,mailer=embedded|memory|smtp' },
+  { name: 'ADMIN_TOKEN', fallback: '', meaning: 'bearer token of the admin API, 16 characters or more; none: a random one, printed at start' },
+  { name: 'SHOP_NAME', fallback: 'Anyport', meaning: 'name in pages and letters' },
+  { name: 'SHOP_URL', fallback: '', meaning: 'where customers reach the shop, for links in letters; none: http://localhost:PORT' },
+  { name: 'SMTP_URL', fallback: '', meaning: 'smtp(s)://user:password@host:port; none: letters stay in DATA_DIR/mailbox as .eml files' },
+  { name: 'SMTP_FROM', fallback: 'shop@anyport.invalid', meaning: 'sender of letters' },
+  { name: 'CARRIER', fallback: 'demo', meaning: 'who takes parcels: demo' },
+  { name: 'DEMO_CARRIER_DELIVERS_AFTER_SECONDS', fallback: '20', meaning: 'the demo carrier delivers after so many seconds; 0: never' },
+  { name: 'DEMO_CARRIER_SPEAKS', fallback: 'demo', meaning: 'format of its notices: demo | easypost | shippo | aftership (each but demo needs its secret)' },
+  { name: 'DEMO_CARRIER_SECRET', fallback: '', meaning: 'signs the demo format; none: a random one' },
+  { name: 'EASYPOST_WEBHOOK_SECRET', fallback: '', meaning: 'none: notices of EasyPost are refused' },
+  { name: 'SHIPPO_WEBHOOK_SECRET', fallback: '', meaning: 'none: notices of Shippo are refused' },
+  { name: 'AFTERSHIP_WEBHOOK_SECRET', fallback: '', meaning: 'none: notices of AfterShip are refused' },
+  { name: 'WEBSITE_POLL_SECONDS', fallback: '2', meaning: 'how often the website retrieves ProductInfoUpdated' },
+  { name: 'LOW_STOCK_AT', fallback: '10', meaning: 'from so many available units downwards a product is Low' },
+  { name: 'SAMPLE_CATALOGUE', fallback: 'on', meaning: 'on | off: an empty store starts with real sample products and their stock' },
+  { name: 'RATE_LIMIT', fallback: 'on', meaning: 'on | off: limits on orders, checkouts, notices and wrong tokens per address' },
+  { name: 'LOG_LEVEL', fallback: 'warn', meaning: 'debug | info | warn | error | silent' },
+];
+
+export function parseSettings(env: Readonly<Record<string, string | undefined>>): ShopSettings {
+  const value = (name: string): string => env[name]?.trim() || settingRows.find((row) => row.name === name)!.fallback;
+  const optional = (name: string): string | undefined => value(name) || undefined;
+  const number = (name: string, min: number, max: number, whole = true): number => {
+    const n = Number(value(name));
+    if (!Number.isFinite(n) || n < min || n > max || (whole && !Number.isInteger(n))) throw wrong(name, value(name), `a ${whole ? 'whole ' : ''}number from ${min} to ${max}`);
+    return n;
+  };
+  const choice = <T extends string>(name: string, ...choices: T[]): T => {
+    const found = choices.find((each) => each === value(name));
+    if (found === undefined) throw wrong(name, value(name), choices.join(' | '));
+    return found;
+  };
+  const address = (name: string, protocols: readonly string[]): string | undefined => {
+    const text = optional(name);
+    if (text === undefined) return undefined;
+    if (!URL.canParse(text) || !protocols.includes(new URL(text).protocol)) throw wrong(name, 'its value', `a URL that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`);
+    return text.replace(/\/+$/, '');
+  };
+
+  const secrets = {
+    demo: optional('DEMO_CARRIER_SECRET'),
+    easypost: optional('EASYPOST_WEBHOOK_SECRET'),
+    shippo: optional('SHIPPO_WEBHOOK_SECRET'),
+    aftership: optional('AFTERSHIP_WEBHOOK_SECRET'),
+  };
+  const demoCarrierSpeaks = choice('DEMO_CARRIER_SPEAKS', 'demo', 'easypost', 'shippo', 'aftership');
+  if (demoCarrierSpeaks !== 'demo' && !secrets[demoCarrierSpeaks]) {
+    throw new WrongSetting(`DEMO_CARRIER_SPEAKS=${demoCarrierSpeaks} needs ${demoCarrierSpeaks.toUpperCase()}_WEBHOOK_SECRET`);
+  }
+  const adminToken = optional('ADMIN_TOKEN');
+  if (adminToken !== undefined && adminToken.length < 16) throw new WrongSetting('ADMIN_TOKEN must have 16 characters or more');
+  const smtpUrl = address('SMTP_URL', ['smtp:', 'smtps:']);
+  return {
+    port: number('PORT', 0, 65_535),
+    host: value('HOST'),
+    dataDir: value('DATA_DIR'),
+    adapters: parseAdapters(value('ADAPTERS'), smtpUrl),
+    adminToken,
+    shopName: value('SHOP_NAME').slice(0, 100),
+    shopUrl: address('SHOP_URL', ['http:', 'https:']),
+    smtpUrl,
+    smtpFrom: value('SMTP_FROM'),
+    carrier: choice('CARRIER', 'demo'),
+    demoCarrierDeliversAfterSeconds: number('DEMO_CARRIER_DELIVERS_AFTER_SECONDS', 0, 86_400, false),
+    demoCarrierSpeaks,
+    secrets,
+    websitePollSeconds: number('WEBSITE_POLL_SECONDS', 0.05, 3_600, false),
+    lowStockAt: number('LOW_STOCK_AT', 0, 1_000_000),
+    sampleCatalogue: choice('SAMPLE_CATALOGUE', 'on', 'off') === 'on',
+    rateLimit: choice('RATE_LIMIT', 'on', 'off') === 'on',
+    logLevel: choice('LOG_LEVEL', 'debug', 'info', 'warn', 'error', 'silent'),
+  };
+}
+
+const wrong = (name: string, value: string, wanted: string): WrongSetting => new WrongSetting(`${name} is ${value === 'its value' ? 'wrong' : JSON.stringify(value)}; it must be ${wanted}`);
+
+const families: Readonly<Record<PortName, readonly Family[]>> = {
+  queue: ['embedded', 'memory'],
+  stream: ['embedded', 'memory'],
+  store: ['embedded', 'memory'],
+  mailer: ['embedded', 'memory', 'smtp'],
+};
+
+function parseAdapters(text: string, smtpUrl: string | undefined): Record<PortName, Family> {
+  const mailer: Family = smtpUrl ? 'smtp' : text === 'memory' ? 'memory' : 'embedded';
+  if (text === 'embedded' || text === 'memory') return { queue: text, stream: text, store: text, mailer };
+  const chosen: Record<PortName, Family> = { queue: 'embedded', stream: 'embedded', store: 'embedded', mailer };
+  for (const part of text.split(',')) {
+    const [name = '', family = ''] = part.trim().split('=');
+    const known = families[name as PortName];
+    if (!known) throw new WrongSetting(`ADAPTERS: ${JSON.stringify(part)} is neither embedded, memory nor PORT=FAMILY with a port of ${Object.keys(families).join(', ')}`);
+    if (!known.includes(family as Family)) throw new WrongSetting(`ADAPTERS: ${name} can be ${known.join(' | ')}, not ${JSON.stringify(family)}`);
+    chosen[name as PortName] = family as Family;
+  }
+  if (chosen.mailer === 'smtp' && !smtpUrl) throw new WrongSetting('ADAPTERS: mailer=smtp needs SMTP_URL');
+  return chosen;
+}
+
+/** True when a crash forgets some ports and not others: what one remembers, another has lost. */
+export function isMixed(adapters: ShopSettings['adapters']): boolean {
+  const kinds = new Set([adapters.queue, adapters.stream, adapters.store].map((family) => family === 'memory'));
+  return kinds.size > 1;
+}

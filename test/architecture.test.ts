@@ -1,0 +1,122 @@
+import { expect } from 'chai';
+import { readFileSync, readdirSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { collections, doors, events, queues, services, speaking, streams, subscriptions } from '../core/flow.ts';
+
+/** Who may import whom, and what the tables must be. Read from the text, so that `import type` counts as well. */
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const folders = ['ports', 'core', 'adapters', 'handlers', 'bench', 'test'];
+
+interface Import {
+  readonly file: string;
+  /** A path from the root for our own files, the bare name otherwise. */
+  readonly target: string;
+}
+
+function filesBelow(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    return entry.isDirectory() ? filesBelow(path) : /\.m?ts$/.test(entry.name) ? [path] : [];
+  });
+}
+
+const files = folders.flatMap(filesBelow);
+const text = new Map(files.map((file) => [file, readFileSync(join(root, file), 'utf8')]));
+const imports: Import[] = files.flatMap((file) =>
+  [...text.get(file)!.matchAll(/(?:\bfrom\s+|\bimport\s*\(\s*|^import\s+)'([^']+)'/gm)].map(([, name = '']) => ({
+    file,
+    target: name.startsWith('.') ? relative('.', normalize(join(dirname(file), name))) : name,
+  })),
+);
+
+const isOurs = (target: string): boolean => folders.some((folder) => target.startsWith(`${folder}/`));
+const broken = (wrong: (found: Import) => boolean): string[] => imports.filter(wrong).map(({ file, target }) => `${file} imports ${target}`);
+const inside = (folder: string) => ({ file }: Import): boolean => file.startsWith(`${folder}/`);
+
+describe('The house', () => {
+  it('is read at all: hundreds of imports, in every folder', () => {
+    expect(imports.length).to.be.greaterThan(200);
+    for (const folder of ['ports', 'core', 'adapters', 'handlers']) expect(imports.some(inside(folder)), folder).to.equal(true);
+  });
+
+  it('has ports that import nothing but each other', () => {
+    expect(broken((i) => inside('ports')(i) && !i.target.startsWith('ports/'))).to.deep.equal([]);
+  });
+
+  it('has a core that imports ports, itself, zod and pure parts of node', () => {
+    const allowed = /^(core|ports)\/|^zod(\/mini)?$|^node:(crypto|assert)$/;
+    expect(broken((i) => inside('core')(i) && !allowed.test(i.target))).to.deep.equal([]);
+  });
+
+  it('has services that know of each other only the words', () => {
+    const serviceOf = (path: string): string | undefined => services.find((name) => path.startsWith(`core/${name}/`));
+    const wrong = broken(({ file, target }) => {
+      const from = serviceOf(file);
+      const to = serviceOf(target);
+      return file.startsWith('core/') && to !== undefined && from !== to && !target.endsWith('/events.ts');
+    });
+    expect(wrong).to.deep.equal([]);
+  });
+
+  it('has adapters that never import core or handlers', () => {
+    expect(broken((i) => inside('adapters')(i) && isOurs(i.target) && !/^(adapters|ports)\//.test(i.target))).to.deep.equal([]);
+  });
+
+  it('keeps inversify in the composition root and middy in the handlers\' host', () => {
+    expect(broken((i) => i.target === 'inversify' && i.file !== 'handlers/container.ts')).to.deep.equal([]);
+    expect(broken((i) => i.target.startsWith('@middy/') && i.file !== 'handlers/host.ts')).to.deep.equal([]);
+  });
+
+  it('reads the environment in one place', () => {
+    const readers = files.filter((file) => !/^(test|bench)\//.test(file) && /process\.env/.test(text.get(file)!));
+    expect(readers).to.deep.equal(['handlers/local.ts']);
+  });
+
+  it('has a core without a clock, a die or an environment of its own', () => {
+    const forbidden = /\bDate\.now\b|\bnew Date\(\)|\bMath\.random\b|\bprocess\.|\bsetTimeout\b|\bsetInterval\b|\bsetImmediate\b|\bperformance\b/;
+    expect(files.filter((file) => file.startsWith('core/') && forbidden.test(text.get(file)!))).to.deep.equal([]);
+  });
+});
+
+describe('The flow', () => {
+  it('has every event of the owner under its own name, on its own road, to its own listeners', () => {
+    const roads = (name: keyof typeof events): string[] =>
+      (events[name].travels as readonly { kind: string; to: readonly string[] }[]).flatMap(({ kind, to }) => to.map((service) => `${kind} ${service}`));
+    expect(roads('OrderPlaced')).to.include.members(['queue inventory', 'stream notification']);
+    expect(roads('InventoryReserved')).to.include.members(['stream product', 'stream order', 'stream shipping']);
+    expect(roads('Backordered')).to.include.members(['stream order', 'stream notification']);
+    expect(roads('ProductInfoUpdated')).to.include.members(['stream website']);
+    expect(roads('OrderFulfillment')).to.include.members(['stream order', 'stream notification']);
+    expect(roads('OrderDelivered')).to.include.members(['stream order', 'stream notification']);
+    expect(Object.entries(events).map(([name, { from }]) => `${name} ${from}`)).to.include.members([
+      'OrderPlaced order', 'InventoryReserved inventory', 'Backordered inventory', 'ProductInfoUpdated product', 'OrderFulfillment shipping', 'OrderDelivered shipping',
+    ]);
+  });
+
+  it('has channel names that are unique across queues and streams and legal on every cloud', () => {
+    const names = [...queues, ...streams];
+    expect(new Set(names).size).to.equal(names.length);
+    for (const name of names) expect(name).to.match(/^[a-z][a-z0-9-]{2,48}$/); // SQS: 80 of [A-Za-z0-9_-]; Event Hubs and Service Bus: 50 and more, from a letter
+  });
+
+  it('polls for the website and pushes to everybody else', () => {
+    expect(subscriptions.filter(({ polled }) => polled).map(({ service, channel }) => `${service} ${channel}`)).to.deep.equal(['website products']);
+  });
+
+  it('lets no queue have two receivers', () => {
+    for (const queue of queues) expect(subscriptions.filter(({ channel }) => channel === queue)).to.have.length(1);
+  });
+
+  it('has doors that nobody can confuse', () => {
+    const seen = Object.values(doors).map(({ method, path }) => `${method} ${path}`);
+    expect(new Set(seen).size).to.equal(seen.length);
+  });
+
+  it('sweeps the outbox of every collection whose service says something', () => {
+    const said = new Set(Object.values(events).map(({ from }) => from));
+    expect(speaking.map(({ name }) => name)).to.include.members([collections.orders.name, collections.invorder.name, collections.stock.name, collections.products.name]);
+    expect([...said].sort()).to.deep.equal(['inventory', 'order', 'product', 'shipping']);
+  });
+});
