@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { clocks, subscriptions, type ClockName, type Subscription } from '../core/flow.ts';
 import { follow } from '../core/kernel/follow.ts';
 import { forgetSeen } from '../core/kernel/forget.ts';
@@ -33,6 +34,7 @@ export interface Timer {
 export function startPump(kernel: Kernel, services: readonly AnyService[], options: PumpOptions = {}): Pump {
   const stopping = new AbortController();
   const { signal } = stopping;
+  setMaxListeners(0, signal); // every loop listens to it
   const serviceOf = (name: string): AnyService => services.find((service) => service.name === name)!;
   const loops: Promise<void>[] = [];
 

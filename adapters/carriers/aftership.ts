@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { timestamp, type NoticeReader, type TrackingFact, type TrackingStatus } from '../../ports/index.ts';
-import { Carrier, MaybeMoment, NoticeId, TrackingNumber, Word, dictionary, hmac, json, latest, missing, reader, same, type Headers, type Notice } from './notice.ts';
+import {
+  Carrier, MaybeMoment, NoticeId, TrackingNumber, Word, dictionary, hmac, json, latest, missing, reader, same, type Headers, type Notice,
+} from './notice.ts';
 
 /**
  * AfterShip Tracking's webhook (https://www.aftership.com/docs/tracking/webhook): `aftership-hmac-sha256: <base64>` over the raw body.
@@ -22,6 +24,8 @@ const statusOf = dictionary({
 });
 
 const Envelope = z.object({ event: Word });
+const Checkpoint = z.object({ tag: z.string().nullish(), checkpoint_time: MaybeMoment })
+  .transform(({ tag, checkpoint_time }) => ({ status: tag, at: checkpoint_time }));
 const Update = z.object({
   event_id: NoticeId,
   ts: z.int().min(0).max(253_402_300_799).nullish(),
@@ -31,7 +35,7 @@ const Update = z.object({
     tag: Word,
     return_to_sender: z.boolean().nullish(),
     updated_at: MaybeMoment,
-    checkpoints: z.array(z.object({ tag: z.string().nullish(), checkpoint_time: MaybeMoment }).transform(({ tag, checkpoint_time }) => ({ status: tag, at: checkpoint_time }))).nullish(),
+    checkpoints: z.array(Checkpoint).nullish(),
   }),
 });
 
@@ -94,7 +98,8 @@ export function say(fact: TrackingFact, secret: string, now: number): Notice {
       title: fact.trackingNumber,
       tracked_count: 1,
       checkpoints: [{
-        slug: fact.carrier, city: null, created_at: at, location: null, country_name: null, message: tag, country_iso3: null, tag, subtag: `${tag}_001`, subtag_message: tag,
+        slug: fact.carrier, city: null, created_at: at, location: null, country_name: null, message: tag, country_iso3: null, tag,
+        subtag: `${tag}_001`, subtag_message: tag,
         checkpoint_time: fact.occurredAt, coordinates: [], state: null, zip: null, raw_tag: null,
       }],
       return_to_sender: fact.status === 'returned',

@@ -14,7 +14,10 @@ import { writers, type FormatName } from './index.ts';
  * - Rows: `parcel|<number>` for every parcel ever booked, `due|<time>|<number>` for every notice not yet taken.
  */
 export interface DemoCarrier extends Carrier {
-  /** Says what is due by the clock and resolves with the number of notices taken. While one runs, a second call joins it. Throws the store's errors; nothing is lost by them. */
+  /**
+   * Says what is due by the clock and resolves with the number of notices taken. While one runs, a second call joins it.
+   * Throws the store's errors; nothing is lost by them.
+   */
   tick(): Promise<number>;
 }
 
@@ -95,7 +98,10 @@ async function book(store: Store, options: DemoCarrierOptions, { orderId }: Book
 
 const dueKey = (at: string, number: string): string => key('due', at, number);
 
-/** Every row is said once in a tick at most: afterwards it is gone, or due later than the tick's own time. A shop that takes nothing is left alone until the next. */
+/**
+ * Every row is said once in a tick at most: afterwards it is gone, or due later than the tick's own time.
+ * A shop that takes nothing is left alone until the next.
+ */
 async function deliver(store: Store, options: DemoCarrierOptions): Promise<number> {
   const now = options.clock.now();
   let taken = 0;

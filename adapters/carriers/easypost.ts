@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { NoticeReader, TrackingFact, TrackingStatus } from '../../ports/index.ts';
-import { Carrier, MaybeMoment, NoticeId, TrackingNumber, Word, dictionary, hmac, json, latest, missing, reader, same, type Headers, type Notice } from './notice.ts';
+import {
+  Carrier, MaybeMoment, NoticeId, TrackingNumber, Word, dictionary, hmac, json, latest, missing, reader, same, type Headers, type Notice,
+} from './notice.ts';
 
 /**
  * EasyPost's webhook (https://docs.easypost.com/docs/webhooks): `X-Hmac-Signature: hmac-sha256-hex=<hex>` over the raw body, keyed with the secret
@@ -22,6 +24,7 @@ const statusOf = dictionary({
 });
 
 const Envelope = z.object({ description: Word, mode: Word });
+const Detail = z.object({ status: z.string().nullish(), datetime: MaybeMoment }).transform(({ status, datetime }) => ({ status, at: datetime }));
 const Event = z.object({
   id: NoticeId,
   updated_at: MaybeMoment,
@@ -32,7 +35,7 @@ const Event = z.object({
     status: Word,
     is_return: z.boolean().nullish(),
     updated_at: MaybeMoment,
-    tracking_details: z.array(z.object({ status: z.string().nullish(), datetime: MaybeMoment }).transform(({ status, datetime }) => ({ status, at: datetime }))).nullish(),
+    tracking_details: z.array(Detail).nullish(),
   }),
 });
 
@@ -53,7 +56,8 @@ function facts(envelope: z.infer<typeof Envelope>): readonly TrackingFact[] {
   const { id, updated_at, result } = Event.parse(envelope);
   if (result.mode && result.mode !== 'production') return [];
   const occurredAt = latest(result.tracking_details, result.status) ?? result.updated_at ?? updated_at ?? missing('result', 'updated_at');
-  return [{ carrier: result.carrier, trackingNumber: result.tracking_code, status: meaning(result.status, result.is_return === true), occurredAt, noticeId: id }];
+  const status = meaning(result.status, result.is_return === true);
+  return [{ carrier: result.carrier, trackingNumber: result.tracking_code, status, occurredAt, noticeId: id }];
 }
 
 /** What has been delivered on its way back has not been delivered to the customer. */
@@ -104,7 +108,8 @@ export function say(fact: TrackingFact, secret: string, now: number): Notice {
       shipment_id: null,
       carrier: fact.carrier,
       tracking_details: [{
-        object: 'TrackingDetail', message: status, description: status, status, status_detail: 'unknown', datetime: fact.occurredAt, source: fact.carrier, carrier_code: null,
+        object: 'TrackingDetail', message: status, description: status, status, status_detail: 'unknown',
+        datetime: fact.occurredAt, source: fact.carrier, carrier_code: null,
         tracking_location: { object: 'TrackingLocation', city: null, state: null, country: null, zip: null },
       }],
       carrier_detail: null,

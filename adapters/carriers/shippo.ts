@@ -47,7 +47,8 @@ const signature = (secret: string, t: string, raw: Uint8Array): string => hmac(s
 function facts(envelope: z.infer<typeof Envelope>): readonly TrackingFact[] {
   if (envelope.event !== 'track_updated' || envelope.test) return [];
   const { carrier, tracking_number: trackingNumber, tracking_status: said } = Update.parse(envelope).data;
-  return [{ carrier, trackingNumber, status: statusOf(said.status), occurredAt: said.status_date, noticeId: idOf(carrier, trackingNumber, said.status, said.status_date) }];
+  const noticeId = idOf(carrier, trackingNumber, said.status, said.status_date);
+  return [{ carrier, trackingNumber, status: statusOf(said.status), occurredAt: said.status_date, noticeId }];
 }
 
 function idOf(...parts: readonly string[]): string {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { must, type Letter } from '../../ports/index.ts';
 
 /**
@@ -15,6 +14,7 @@ export interface EmlOptions {
 
 /** The letter must have passed `openMailer`; a control character in a header is a bug and thrown as one, never written. */
 export function eml(letter: Letter, { from, domain = 'anyport.local' }: EmlOptions): Buffer {
+  for (const verbatim of [letter.key, letter.to.address, from.address, domain]) must(!control.test(verbatim), 'no control character in a header');
   const text = part('text/plain', letter.text);
   const html = part('text/html', letter.html);
   const boundary = boundaryFor(letter.key, text, html);
@@ -27,12 +27,11 @@ export function eml(letter: Letter, { from, domain = 'anyport.local' }: EmlOptio
     'MIME-Version: 1.0',
     `Content-Type: multipart/alternative;\r\n boundary="${boundary}"`,
   ];
-  for (const line of head) must(!stray.test(line), 'no control character in a header');
   return Buffer.from(`${head.join('\r\n')}\r\n\r\n--${boundary}\r\n${text}\r\n--${boundary}\r\n${html}\r\n--${boundary}--\r\n`);
 }
 
-/** Folding (CRLF and a space) is the only control that a header may have. */
-const stray = /(?!\r\n )[\u0000-\u001f\u007f](?<!\r\n)/;
+/** Names and subjects are not verbatim: there a control character makes an encoded word. */
+const control = /[\u0000-\u001f\u007f]/;
 
 function dateOf(date: string): string {
   const time = new Date(date);
@@ -44,7 +43,7 @@ const mailboxOf = ({ name, address }: Letter['to']): string => (name === '' ? `<
 
 const quoted = (name: string): string => `"${name.replace(/["\\]/g, '\\$&')}"`;
 
-/** Text that reads as itself: printable ASCII without doubled or outer spaces (which folding may eat), nothing like an encoded word, and short enough for a line. */
+/** Text that reads as itself: printable ASCII without doubled or outer spaces (folding may eat them), nothing like an encoded word, not too long for a line. */
 const plain = /^(?!.*(?:=\?| {2}))[\x21-\x7e](?:[\x20-\x7e]{0,58}[\x21-\x7e])?$/;
 
 /** Text of a header: as it is where it can be, else as encoded words of RFC 2047. */
@@ -77,17 +76,18 @@ function encodedWords(text: string): string {
 /** Readable and small where the text is ASCII in lines that every server takes, else base64. */
 function part(type: string, content: string): string {
   const text = content.replace(/\r\n|\r|\n/g, '\r\n');
-  const readable = sevenBit.test(text);
+  const readable = !beyondAscii.test(text) && text.split('\r\n').every((line) => line.length <= lineCharactersMax);
   const body = readable ? text : Buffer.from(text).toString('base64').replace(/.{76}(?=.)/g, '$&\r\n');
   return `Content-Type: ${type}; charset=utf-8\r\nContent-Transfer-Encoding: ${readable ? '7bit' : 'base64'}\r\n\r\n${body}`;
 }
-/** RFC 5322 allows lines of 998 characters. */
-const sevenBit = /^[\t\x20-\x7e]{0,998}(?:\r\n[\t\x20-\x7e]{0,998})*$/;
+const beyondAscii = /[^\t\r\n\x20-\x7e]/;
+/** RFC 5322, section 2.1.1. */
+const lineCharactersMax = 998;
 
-/** The same every time, and in neither part: a text that happens to have it gets another. */
+/** The same every time, and in neither part: a text that happens to have it gets another. A boundary has 70 characters at most. */
 function boundaryFor(letterKey: string, ...parts: readonly string[]): string {
   for (let nth = 0; ; nth++) {
-    const boundary = `=_${createHash('sha256').update(`${nth}/${letterKey}`).digest('hex').slice(0, 32)}`;
+    const boundary = `=_${nth}_${letterKey.slice(0, 50)}`;
     if (!parts.some((each) => each.includes(boundary))) return boundary;
   }
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { PortError, type Clock } from '../../ports/index.ts';
 
 /** Whether a set of drivers is still open. Closing ends every wait, and from then on every call fails, as if the process had been killed. */
@@ -8,6 +9,7 @@ export interface Gate {
 }
 
 export function createGate(signal: AbortSignal): Gate {
+  setMaxListeners(0, signal); // every wait listens to it
   return {
     signal,
     pass() {

@@ -52,8 +52,9 @@ export function openSmtp({ url, from, timeoutMilliseconds = 60_000, connections 
   });
   return {
     async send(letter) {
-      const envelope = { from: from.address, to: [letter.to.address] };
       const raw = eml(letter, { from, domain });
+      // Addresses as objects, so that nobody parses them; the size, so that a server may refuse before the letter leaves.
+      const envelope = { from: { name: '', address: from.address }, to: [{ name: '', address: letter.to.address }], size: raw.length };
       try {
         await pool.sendMail({ envelope, raw });
       } catch (error) {

@@ -1,15 +1,22 @@
 import { randomFillSync } from 'node:crypto';
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Clock, Ids } from '../../ports/index.ts';
 
 /** The machine's own clock and its source of randomness. */
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  async sleep(milliseconds, signal) {
-    if (signal?.aborted) return;
-    await wait(milliseconds, undefined, { ref: true, ...(signal ? { signal } : {}) }).catch(() => {});
-  },
+  // By hand, because the one of node:timers/promises makes an error each time it is cut short, which here is nearly always.
+  sleep: (milliseconds, signal) =>
+    new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const timer = setTimeout(end, milliseconds);
+      signal?.addEventListener('abort', end, { once: true });
+      function end(): void {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', end);
+        resolve();
+      }
+    }),
 };
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';

@@ -1,0 +1,41 @@
+import { mkdir } from 'node:fs/promises';
+import { openShop, type Shop } from '../handlers/container.ts';
+import { services } from '../handlers/index.ts';
+import { startPump } from '../handlers/pump.ts';
+import { parseSettings } from '../handlers/settings.ts';
+import { shipping } from '../core/shipping/index.ts';
+import { isRefusal } from '../ports/index.ts';
+
+/** The shop without a web server: what the replay and the benchmark drive, through the same handlers as HTTP. */
+export interface Workshop extends Shop {
+  /** Notices that the shop has taken. */
+  delivered(): number;
+  stop(): Promise<void>;
+}
+
+export async function openWorkshop(adapters: string, dataDir: string): Promise<Workshop> {
+  const settings = parseSettings({
+    ADAPTERS: adapters, DATA_DIR: dataDir, DEMO_CARRIER_SECRET: 'a secret between two on one machine', DEMO_CARRIER_DELIVERS_AFTER_SECONDS: '0.001', LOG_LEVEL: process.env['LOG_LEVEL'] ?? 'error',
+  });
+  if (adapters !== 'memory') await mkdir(dataDir, { recursive: true });
+  let delivered = 0;
+  const shop: Shop = await openShop(settings, {
+    async post(carrier, headers, raw) {
+      const reply = await shipping.answers.takeNotice(shop.kernel, { params: { carrier }, query: undefined, body: undefined, idempotencyKey: undefined, headers, raw });
+      if (!isRefusal(reply)) delivered++;
+      return reply.status;
+    },
+  });
+  const pump = startPump(shop.kernel, services, {
+    everySeconds: { pollProducts: 2, sweepBookings: 10, sweepClaims: 30 },
+    timers: [{ name: 'demoCarrier', everySeconds: 0.05, tick: () => shop.carrier.tick() }],
+  });
+  return {
+    ...shop,
+    delivered: () => delivered,
+    async stop() {
+      await pump.stop();
+      await shop.close();
+    },
+  };
+}

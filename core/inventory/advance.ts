@@ -1,0 +1,229 @@
+import { create, isPortError, key, must, remove, replace, timestamp, type Outgoing, type PortError, type Row, type Write } from '../../ports/index.ts';
+import type { OrderPlaced } from '../order/events.ts';
+import { backOff, passOn } from '../kernel/execute.ts';
+import { say, type Cause } from '../kernel/model.ts';
+import type { Kernel } from '../kernel/service.ts';
+import { orderKey, orderPartition, partsOf, type Order, type OrderRow, type Part, type PartState } from './rows.ts';
+import { Overtaken, claim, close, isFinal, look, release, ship, take, type Look } from './stock.ts';
+
+/**
+ * ADVANCE: brings an order as far as it can go, from whatever state it is found in. Any number of drivers may work at one order at once, and each may die at any
+ * step: the order row decides once, the part rows make each effect happen once, and the row `open|<id>` makes sure that somebody comes back.
+ *
+ * - All lines or none. A waiting order holds nothing; it has its place, by age, in the queue of each product that it was short of.
+ * - On a conflict or an unknown outcome the driver reads the order again: the two need no distinction, because the state decides.
+ */
+export type Reason =
+  | { readonly why: 'placed'; readonly order: OrderPlaced }
+  | { readonly why: 'cancelled' }
+  | { readonly why: 'shipped' }
+  /** Stock was freed, or nobody has worked at it for long: look again. */
+  | { readonly why: 'wake' };
+
+const triesMax = 30;
+
+export async function advance(kernel: Kernel, orderId: string, reason: Reason, cause: Cause = {}): Promise<void> {
+  let tries = 0;
+  for (;;) {
+    try {
+      return await drive(kernel, orderId, reason, { correlationid: orderId, ...cause });
+    } catch (error) {
+      if (error instanceof Overtaken && ++tries < triesMax) continue;
+      if (!isPortError(error, 'conflict', 'unavailable', 'throttled') || ++tries >= triesMax) throw error;
+      await backOff(kernel, Math.min(tries, 6), error as PortError);
+    }
+  }
+}
+
+async function drive(kernel: Kernel, orderId: string, reason: Reason, cause: Cause): Promise<void> {
+  const driver = createDriver(kernel, orderId, cause);
+  let order = await driver.begin(reason);
+  while (order) order = await driver.step(order);
+}
+
+/** One driver at one order: it remembers what it has just read and written, and relies on none of it, for every commit names the versions that it replaces. */
+function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
+  const { store } = kernel;
+  const partition = orderPartition(orderId);
+  const openRowKey = key('open', orderId);
+  /** Looks at parts that are still fresh: taken in the same breath as the decision they led to. */
+  let looks = new Map<string, Look>();
+
+  /** What the reason itself does to the order; `undefined`: nothing is left to do. */
+  async function begin(reason: Reason): Promise<OrderRow | undefined> {
+    const found = await store.get<Order>(partition, orderKey(orderId));
+    switch (reason.why) {
+      case 'placed':
+        return found ?? accept(reason.order);
+      case 'cancelled':
+        return cancel(found);
+      case 'shipped':
+        must(found, 'only a known order is shipped');
+        if (found.body.state === 'reserved') return write(found, { ...found.body, state: 'shipping' }, { busy: true });
+        must(found.body.state === 'shipping' || found.body.state === 'shipped', 'only a reserved order is shipped');
+        return found;
+      case 'wake':
+        return found;
+    }
+  }
+
+  /** Nothing is touched in stock before the order is known here: so whatever a driver leaves behind can be found. */
+  async function accept({ placedAt, lines, customer, address }: OrderPlaced): Promise<OrderRow> {
+    const order: Order = {
+      state: 'taking', epoch: 1, placedAt, lines: lines.map(({ sku, quantity }) => ({ sku, quantity })), shipTo: { ...address, name: customer.name }, said: 0, saidBackordered: false, at: kernel.clock.now(),
+    };
+    const covered = (await lookAtAll(order)).every(({ short }) => short.length === 0);
+    return write(undefined, { ...order, state: covered ? 'taking' : 'queueing' }, { busy: true });
+  }
+
+  async function cancel(found: OrderRow | undefined): Promise<OrderRow | undefined> {
+    if (!found) {
+      // It came before the order itself: when that comes, it finds this and ends quietly.
+      const tombstone: Order = { state: 'cancelled', epoch: 0, placedAt: '', lines: [], shipTo: undefined, said: 0, saidBackordered: false, at: kernel.clock.now() };
+      return write(undefined, tombstone, { busy: false });
+    }
+    const { state } = found.body;
+    must(state !== 'shipping' && state !== 'shipped', 'Shipping stops nothing that it has shipped');
+    return state === 'cancelled' || state === 'cancelling' ? found : write(found, { ...found.body, state: 'cancelling' }, { busy: true });
+  }
+
+  /** The one thing that the order's state asks for. */
+  async function step(row: OrderRow): Promise<OrderRow | undefined> {
+    switch (row.body.state) {
+      case 'taking':
+        return takeAll(row);
+      case 'queueing':
+        return queueUp(row);
+      case 'undoing':
+        return undo(row);
+      case 'waiting':
+        return lookAgain(row);
+      case 'cancelling':
+        await Promise.all(partsOf(orderId, row.body).map((part) => close(kernel, part, cause)));
+        return write(row, { ...row.body, state: 'cancelled' }, { busy: false });
+      case 'shipping':
+        // Letting go and shipping have no order among the parts: nobody waits for one while holding another.
+        await Promise.all(partsOf(orderId, row.body).map((part) => ship(kernel, part)));
+        return write(row, { ...row.body, state: 'shipped' }, { busy: false });
+      case 'reserved':
+      case 'cancelled':
+      case 'shipped':
+        return undefined;
+    }
+  }
+
+  async function takeAll(row: OrderRow): Promise<OrderRow> {
+    const { epoch } = row.body;
+    const parts = partsOf(orderId, row.body);
+    const taken: PartState[] = [];
+    for (const part of parts) {
+      const seen = await lookAt(part);
+      const { state } = seen;
+      if (isFinal(state) || state.epoch > epoch || (state.epoch === epoch && state.state === 'released')) throw new Overtaken('this attempt is over');
+      if (state.epoch === epoch && state.state === 'taken') taken.push(state);
+      else if (seen.short.length === 0) taken.push(await take(kernel, seen, epoch));
+      else {
+        await claim(kernel, seen, seen.short.map(({ sku }) => sku));
+        return write(row, { ...row.body, state: 'undoing' }, { busy: true });
+      }
+    }
+    return write(row, { ...row.body, state: 'reserved' }, { busy: false, says: [reserved(row.body, parts, taken)] });
+  }
+
+  /** Before it says Backordered the order has its place in at least one queue in which it was short; else a younger one could slip in between. */
+  async function queueUp(row: OrderRow): Promise<OrderRow> {
+    const all = await lookAtAll(row.body);
+    const short = all.filter((seen) => seen.short.length > 0);
+    if (short.length === 0) return write(row, { ...row.body, state: 'taking', epoch: row.body.epoch + 1 }, { busy: true });
+    for (const seen of short) await claim(kernel, seen, seen.short.map(({ sku }) => sku));
+    return toWaiting(row, short);
+  }
+
+  async function undo(row: OrderRow): Promise<OrderRow> {
+    for (const part of partsOf(orderId, row.body)) await release(kernel, part, row.body.epoch, cause);
+    return toWaiting(row, row.body.saidBackordered ? [] : await lookAtAll(row.body));
+  }
+
+  /** Still open: what was freed while it was busy has not been looked at yet. */
+  function toWaiting(row: OrderRow, looked: readonly Look[]): Promise<OrderRow> {
+    const says = row.body.saidBackordered ? [] : [backordered(row.body, looked)];
+    return write(row, { ...row.body, state: 'waiting', saidBackordered: true }, { busy: true, says });
+  }
+
+  /** The look after coming to wait, and at every wake. It writes only what is news; so a wake that changes nothing wakes nobody. */
+  async function lookAgain(row: OrderRow): Promise<OrderRow | undefined> {
+    const open = await store.get(partition, openRowKey);
+    const all = await lookAtAll(row.body);
+    const short = all.filter((seen) => seen.short.length > 0);
+    if (short.length === 0) return write(row, { ...row.body, state: 'taking', epoch: row.body.epoch + 1 }, { busy: true });
+    for (const seen of newlyShort(all)) await claim(kernel, seen.look, seen.skus);
+    if (open) await write(row, row.body, { busy: false });
+    return undefined;
+  }
+
+  async function lookAtAll(order: Order): Promise<Look[]> {
+    const all = await Promise.all(partsOf(orderId, order).map((part) => look(store, part)));
+    looks = new Map(all.map((seen) => [placeOf(seen.part), seen]));
+    return all;
+  }
+
+  /** A look is good for one use: what has been judged by it is committed against its versions, or is read again. */
+  async function lookAt(part: Part): Promise<Look> {
+    const known = looks.get(placeOf(part));
+    looks.delete(placeOf(part));
+    return known ?? look(store, part);
+  }
+
+  /** Replaces the order row, and the open row with it. */
+  async function write(row: OrderRow | undefined, order: Order, { busy, says = [] }: { busy: boolean; says?: readonly Outgoing[] }): Promise<OrderRow> {
+    const body: Order = { ...order, said: order.said + says.length, at: kernel.clock.now() };
+    const writes: Write[] = [row ? replace(row, body) : create(orderKey(orderId), body), ...(await openWrites(row, busy))];
+    const { versions, outbox } = await store.commit(partition, { writes, outgoing: says });
+    openVersion = writes[1]?.op === 'create' ? versions[1] : writes[1]?.op === 'delete' ? undefined : openVersion;
+    await passOn(kernel, outbox);
+    return { key: orderKey(orderId), version: versions[0]!, body };
+  }
+
+  let openVersion: string | undefined;
+  async function openWrites(row: OrderRow | undefined, busy: boolean): Promise<Write[]> {
+    if (!row) return busy ? [create(openRowKey, { since: kernel.clock.now() })] : [];
+    const open: Row | undefined = openVersion === undefined ? await store.get(partition, openRowKey) : { key: openRowKey, version: openVersion, body: undefined };
+    if (busy) return open ? [] : [create(openRowKey, { since: kernel.clock.now() })];
+    return open ? [remove(open)] : [];
+  }
+
+  function reserved(order: Order, parts: readonly Part[], taken: readonly PartState[]): Outgoing {
+    const lines = parts.flatMap((part, n) =>
+      part.lines.map(({ sku, quantity }, i) => {
+        const [available, stockVersion] = taken[n]!.levels[i]!;
+        return { sku, quantity, available, stockVersion };
+      }),
+    );
+    must(order.shipTo, 'only a placed order is reserved');
+    return say('InventoryReserved', { orderId, shipTo: order.shipTo, lines }, saying(order));
+  }
+
+  function backordered(order: Order, looked: readonly Look[]): Outgoing {
+    const short = looked.flatMap((seen) => seen.short.map((each) => ({ ...each }))).slice(0, 20);
+    return say('Backordered', { orderId, short }, saying(order));
+  }
+
+  const saying = (order: Order) => ({ subject: orderId, sequence: order.said, at: timestamp(kernel.clock.now()), cause });
+
+  return { begin, step };
+}
+
+/** Two chunks of one shard are two parts of one partition. */
+const placeOf = ({ partition, key: partKey }: Part): string => `${partition} ${partKey}`;
+
+/** From so many claims on, an order that is short of yet another product claims all its lines: then few more rounds end its wait. */
+const escalateFrom = 3;
+
+function newlyShort(all: readonly Look[]): { look: Look; skus: string[] }[] {
+  const claims = all.reduce((sum, { state }) => sum + state.claims.length, 0);
+  const news = all.some(({ state, short }) => short.some(({ sku }) => !state.claims.includes(sku)));
+  if (!news) return [];
+  const wanted = (seen: Look): string[] => (claims >= escalateFrom ? seen.part.lines.map(({ sku }) => sku) : seen.short.map(({ sku }) => sku));
+  return all.map((seen) => ({ look: seen, skus: wanted(seen) })).filter(({ skus }) => skus.length > 0);
+}
+

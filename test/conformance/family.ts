@@ -1,0 +1,160 @@
+import { expect } from 'chai';
+import {
+  isPortError, openQueue, openStore, openStream,
+  type Message, type PortErrorKind, type Queue, type QueueDriver, type Received, type Row, type Store, type StoreDriver, type Stream, type StreamDriver, type StreamEvent,
+} from '../../ports/index.ts';
+
+/**
+ * THE CONFORMANCE SUITE: what ports/*.ts promise, as cases that every family of adapters has to pass.
+ *
+ * Whoever writes a family describes it as a `Family` and calls `storeSuite`, `queueSuite`, `streamSuite` and `mailerSuite` inside a test file of his own.
+ * The cases ask for what the contracts say and for nothing else: pages and batches may be short or empty, messages of a queue may come in any order.
+ */
+export interface Family {
+  readonly name: string;
+  readonly lockSeconds: number;
+  /** Opens drivers on an empty world that has the queues and streams of `world`, two partitions a stream, and nothing else. */
+  open(): Promise<Drivers>;
+  /** Opens them anew on the same state, after the earlier ones have ended without a farewell. */
+  restart(): Promise<Drivers>;
+  close(): Promise<void>;
+  /** Lets time pass, also for what is waiting. */
+  pass(milliseconds: number): Promise<void>;
+  /** Puts a text on a queue or a stream as a stranger would: past the port. */
+  plantQueue?(queue: string, text: string): Promise<void>;
+  plantStream?(stream: string, partitionkey: string, text: string): Promise<void>;
+  /** Makes everything that is on the streams now fall out of retention. */
+  expire?(): Promise<void>;
+  /** Cases that do not apply, by title, with the reason, which is printed. */
+  readonly skips?: Readonly<Record<string, string>>;
+}
+
+export interface Drivers {
+  readonly store: StoreDriver;
+  readonly queue: QueueDriver;
+  readonly stream: StreamDriver;
+}
+
+export const world = { queues: ['work', 'other'], streams: ['facts', 'more'], partitionsPerStream: 2, nowhere: 'nowhere' } as const;
+
+export interface Setting {
+  readonly store: Store;
+  readonly queue: Queue;
+  readonly stream: Stream;
+  restart(): Promise<void>;
+}
+
+/** Inside a `describe`: a fresh world for every case, with the faces that core sees. */
+export function settingOf(family: Family): Setting {
+  let drivers: Drivers;
+  beforeEach(async () => {
+    drivers = await family.open();
+  });
+  afterEach(() => family.close());
+  return {
+    get store() {
+      return openStore(drivers.store);
+    },
+    get queue() {
+      return openQueue(drivers.queue);
+    },
+    get stream() {
+      return openStream(drivers.stream);
+    },
+    async restart() {
+      drivers = await family.restart();
+    },
+  };
+}
+
+/** `it`, except for what the family skips. `needs`: what the family must be able to do to be asked at all. */
+export function casesOf(family: Pick<Family, 'name' | 'skips'>): (title: string, run: () => Promise<void>, needs?: unknown) => void {
+  const titles = new Set<string>();
+  return (title, run, ...needs) => {
+    if (titles.has(title)) throw new Error(`two cases with one title: ${title}`);
+    titles.add(title);
+    const reason = family.skips?.[title] ?? (needs.length > 0 && needs[0] === undefined ? `${family.name} offers no means to arrange it` : undefined);
+    if (reason === undefined) it(title, run);
+    else it.skip(`${title} (skipped: ${reason})`, run);
+  };
+}
+
+/** The error of this kind that the work ends with; anything else fails the test. */
+export async function refusal(kind: PortErrorKind, work: Promise<unknown>): Promise<{ readonly key: string | undefined }> {
+  const error: unknown = await work.then(() => undefined, (thrown: unknown) => thrown);
+  if (isPortError(error, kind)) return error;
+  throw new Error(`expected ${kind}, got ${error === undefined ? 'success' : String(error)}`, { cause: error });
+}
+
+export function said(id: string, about: Partial<Message> = {}): Message {
+  const subject = about.subject ?? 'a';
+  return {
+    specversion: '1.0', id, source: '/conformance', type: 'Happened', subject, time: '2026-11-20T09:00:00.000Z', partitionkey: subject,
+    sequence: '0000000000', dataversion: '1', data: { id }, ...about,
+  };
+}
+
+/** A message whose encoded form has exactly so many bytes. */
+export function saidOfBytes(id: string, bytes: number, about: Partial<Message> = {}): Message {
+  const bare = Buffer.byteLength(JSON.stringify(said(id, { ...about, data: '' })));
+  return said(id, { ...about, data: 'x'.repeat(bytes - bare) });
+}
+
+export const bodyOfBytes = (bytes: number): string => 'x'.repeat(bytes - 2);
+
+export async function allRows(store: Store, partition: string, prefix: string, options: { limit?: number; after?: string } = {}): Promise<Row[]> {
+  const rows: Row[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await store.query(partition, { prefix, ...options, ...(cursor === undefined ? {} : { cursor }) });
+    rows.push(...page.rows);
+    cursor = page.next;
+  } while (cursor !== undefined);
+  return rows;
+}
+
+export const keysOf = (rows: readonly Row[]): string[] => rows.map(({ key }) => key);
+
+const looksMax = 12;
+
+/** Receives until there are `count`, or for a good many looks; unsettled. */
+export async function take(queue: Queue, name: string, count: number): Promise<Received[]> {
+  const taken: Received[] = [];
+  for (let look = 0; look < looksMax && taken.length < count; look++) {
+    taken.push(...(await queue.receive(name, { max: Math.min(256, count - taken.length), waitSeconds: 0 })));
+  }
+  return taken;
+}
+
+export async function takeOne(queue: Queue, name: string): Promise<Received> {
+  const [received] = await take(queue, name, 1);
+  if (!received) throw new Error('there is no message');
+  return received;
+}
+
+export async function expectNone(queue: Queue, name: string): Promise<void> {
+  for (let look = 0; look < 3; look++) expect(await queue.receive(name, { max: 10, waitSeconds: 0 })).to.deep.equal([]);
+}
+
+export const idsOf = (things: readonly { readonly message: Received['message'] }[]): string[] => things.map(({ message }) => ('malformed' in message ? 'malformed' : message.id));
+
+/** Reads on from a position until several reads in a row have brought nothing. */
+export async function readAll(stream: Stream, name: string, partition: string, after?: string): Promise<StreamEvent[]> {
+  const events: StreamEvent[] = [];
+  for (let dry = 0; dry < looksMax; ) {
+    const position = events.at(-1)?.position ?? after;
+    const batch = await stream.read(name, partition, { max: 7, waitSeconds: 0, ...(position === undefined ? {} : { after: position }) });
+    if ('gap' in batch) throw new Error('an unexpected gap');
+    events.push(...batch.events);
+    dry = batch.events.length === 0 ? dry + 1 : 0;
+  }
+  return events;
+}
+
+/** The partition on which a key travels, found by trying. */
+export async function partitionWith(stream: Stream, name: string, partitionkey: string): Promise<string> {
+  for (const partition of await stream.partitions(name)) {
+    if ((await readAll(stream, name, partition)).some((event) => event.partitionkey === partitionkey)) return partition;
+  }
+  throw new Error(`no partition of ${name} has ${partitionkey}`);
+}
