@@ -40,12 +40,18 @@ export function isMalformed(value: Message | Malformed): value is Malformed {
   return 'malformed' in value;
 }
 
+/** Messages never change, and the same one is written to the outbox and to each of its roads: so its text is kept as long as it is. */
+const texts = new WeakMap<Message, string>();
+
 /** JSON of the structured mode. Throws `tooLarge` over `limits.eventBytesMax`. */
 export function encode(message: Message): string {
+  const known = texts.get(message);
+  if (known !== undefined) return known;
   const text = JSON.stringify(message);
   if (text.length * 3 > limits.eventBytesMax && Buffer.byteLength(text) > limits.eventBytesMax) {
     throw new PortError('tooLarge', `${message.type} ${message.id} is over ${limits.eventBytesMax} bytes`, { key: message.id });
   }
+  texts.set(message, text);
   return text;
 }
 

@@ -196,11 +196,10 @@ export function openStore(driver: StoreDriver): Store {
       }
       const first = raw.length;
       const outbox = outgoing.map(({ message, roads }, nth) => {
-        encode(message);
         const body: OutboxBody = { message, roads, at: Date.parse(message.time), attempts: 0, notBefore: 0 };
         return { partition, key: outboxKey(message, nth), body };
       });
-      for (const row of outbox) raw.push({ op: 'create', key: row.key, body: JSON.stringify(row.body) });
+      for (const { key: rowKey, body } of outbox) raw.push({ op: 'create', key: rowKey, body: outboxText(body) });
       if (raw.length === 0) return { versions: [], outbox: [] };
       check(raw);
       const versions = await driver.commit(partition, raw);
@@ -211,6 +210,11 @@ export function openStore(driver: StoreDriver): Store {
       };
     },
   };
+}
+
+/** The same as JSON.stringify of it, around the text of the message that is needed anyway. */
+function outboxText({ message, ...rest }: OutboxBody): string {
+  return `{"message":${encode(message)},${JSON.stringify(rest).slice(1)}`;
 }
 
 function parsed<Body>(raw: RawRow): Row<Body> {

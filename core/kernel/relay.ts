@@ -27,6 +27,7 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
   const lanes = new Map<string, (message: Message) => Promise<PortError | undefined>>();
   /** The last delivery under way of each subject: in one process a message never overtakes its elder sister. */
   const underWay = new Map<string, Promise<void>>();
+  const patience = createPatience(clock, waitSeconds);
 
   function laneOf({ kind, channel }: Road): (message: Message) => Promise<PortError | undefined> {
     const name = `${kind} ${channel}`;
@@ -119,10 +120,7 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
   }
 
   return {
-    async pass(rows) {
-      const all = Promise.all(rows.map(deliver));
-      await within(clock, waitSeconds, all);
-    },
+    pass: (rows) => patience.upTo(Promise.all(rows.map(deliver))),
     async sweep(olderThanSeconds) {
       const before = clock.now() - olderThanSeconds * 1_000;
       let tried = 0;
@@ -184,10 +182,33 @@ function createLane(sendAll: (messages: readonly Message[]) => Promise<AppendFai
     });
 }
 
-/** Waits for the work, but not longer; the work goes on. */
-async function within(clock: Clock, seconds: number, work: Promise<unknown>): Promise<void> {
-  const done = new AbortController();
-  await Promise.race([work.finally(() => done.abort()), clock.sleep(seconds * 1_000, done.signal)]);
+/** Waits for work, but not longer than so many seconds; the work goes on. One slow tick serves all who wait, instead of a timer each. */
+function createPatience(clock: Clock, seconds: number): { upTo(work: Promise<unknown>): Promise<void> } {
+  const waiting = new Set<{ until: number; resolve: () => void }>();
+  let ticking = false;
+
+  async function tick(): Promise<void> {
+    ticking = true;
+    while (waiting.size > 0) {
+      await clock.sleep(seconds * 250);
+      for (const each of waiting) if (each.until <= clock.now()) each.resolve();
+    }
+    ticking = false;
+  }
+
+  return {
+    upTo: (work) =>
+      new Promise((done) => {
+        const each = { until: clock.now() + seconds * 1_000, resolve };
+        function resolve(): void {
+          waiting.delete(each);
+          done();
+        }
+        waiting.add(each);
+        void work.then(resolve, resolve);
+        if (!ticking) void tick();
+      }),
+  };
 }
 
 function ignoreConflict(error: unknown): void {

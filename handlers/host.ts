@@ -1,0 +1,258 @@
+import middy from '@middy/core';
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { z } from 'zod';
+import { IdempotencyKey, doors, type Door, type DoorName, type DoorsOf, type ServiceName } from '../core/flow.ts';
+import type { AnyService, Kernel, Reply, Service } from '../core/kernel/service.ts';
+import { Invalid, isRefusal, must, type Complaint } from '../ports/index.ts';
+import { answer, errorAnswer, faultOf, htmlType, jsonType, type Fault, type HttpAnswer } from './answer.ts';
+import { limiter, networkOf, type Allowance, type Limiter } from './limit.ts';
+
+/**
+ * THE HANDLERS' CHAINS, the same under every host: a platform turns its request into an `HttpEvent` and an `HttpAnswer` into its response, and that is all it does.
+ * A request passes, in this order: the rate limit, the admin's token, the size, the content type, the shapes of `doors`; then the service.
+ * Whatever does not pass is answered here with a typed error and reaches no service. Fields and query parameters that no shape names are dropped, not refused.
+ */
+export interface HttpEvent {
+  readonly method: string;
+  readonly path: string;
+  /** Decoded, by the names in the braces of the door's path. */
+  readonly params: Readonly<Record<string, string | undefined>>;
+  readonly query: URLSearchParams;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  readonly body: Uint8Array;
+  /** The address at the other end, if the platform knows it. Never taken from a header, which anybody can write. */
+  readonly remote?: string;
+}
+
+/** What a host hands to every handler; one and the same for all requests. */
+export interface HttpContext {
+  readonly kernel: Kernel;
+  readonly adminToken: string;
+  /** On, unless it is false. Counted in this process. */
+  readonly rateLimit?: boolean;
+}
+
+export type HttpHandler = (event: HttpEvent, context: HttpContext) => Promise<HttpAnswer>;
+
+/** Bytes of a request's body. An order of 2,000 lines has some 100 KB; a parcel with a thousand scans makes a notice of half a megabyte. */
+export const bodyBytesMax = 1024 * 1024;
+const jsonDepthMax = 20;
+/** An order of 2,000 lines has some 4,000 commas. What has many more would only cost time until a shape refuses it. */
+const jsonCommasMax = 10_000;
+
+/** The handler of a door: `export const placeOrder = http('placeOrder', order);`. */
+export function http<S extends ServiceName>(name: DoorsOf<S>, service: Service<S> & AnyService): HttpHandler {
+  const door: Door = doors[name];
+  const { answers }: AnyService = service;
+  const handle = answers[name];
+  must(handle, `${service.name} has no ${name}`);
+  const handler = middy<Passing, HttpAnswer, unknown, HttpContext>()
+    .use([problems(name, door), limited(name, door), authorised(door), sized(door), typed(door), shaped(door)])
+    .handler(async (event: Passing, { kernel }: HttpContext) => answerOf(door, await handle(kernel, event.request as never), kernel));
+  return (event, context) => handler(event, context);
+}
+
+/** An event on its way down the chain; `request` is what its door's shapes made of it. */
+interface Passing extends HttpEvent {
+  readonly request?: unknown;
+}
+type Middleware = middy.MiddlewareObj<Passing, HttpAnswer, unknown, HttpContext>;
+/** A step that lets a request pass or answers it with a fault. */
+function gate(door: Door, check: (event: HttpEvent, context: HttpContext) => Fault | undefined): Middleware {
+  return {
+    before({ event, context }) {
+      const fault = check(event, context);
+      return fault && errorAnswer(fault, context.kernel.ids.random(), door.page === true);
+    },
+  };
+}
+
+// ---------------------------------------------------------------- errors
+
+/** Turns what is thrown into an answer. What is our fault, or the world's, is logged by the name of the door: paths hold order ids, and those are secrets. */
+function problems(name: DoorName, door: Door): Middleware {
+  return {
+    onError({ error, context: { kernel } }) {
+      const fault = error instanceof LostPage ? notFound : faultOf(error);
+      const occurrence = kernel.ids.random();
+      if (fault.status === 500) kernel.log.error({ request: occurrence, door: name, error }, 'a request failed');
+      else if (fault.status === 503) kernel.log.warn({ request: occurrence, door: name, error }, 'a request could not be served now');
+      return errorAnswer(fault, occurrence, door.page === true);
+    },
+  };
+}
+
+const notFound: Fault = { status: 404, refused: 'not-found', detail: 'there is nothing here' };
+/** The address of a page is typed and clipped by people: one that cannot exist is simply not there. */
+class LostPage extends Error {}
+
+function answerOf(door: Door, reply: Reply, { ids }: Kernel): HttpAnswer {
+  if (isRefusal(reply)) return errorAnswer({ ...reply, ...(reply.status === 401 ? { headers: { 'www-authenticate': 'Signature' } } : {}) }, ids.random(), door.page === true);
+  const { status, headers } = reply;
+  if ('json' in reply) return answer(status, jsonType, JSON.stringify(reply.json), headers);
+  if ('html' in reply) return answer(status, htmlType, reply.html, headers);
+  return answer(status, undefined, '', headers);
+}
+
+// ---------------------------------------------------------------- who may
+
+type Purse = 'orders' | 'notices' | 'tokens';
+const allowances: Readonly<Record<Purse, Allowance>> = {
+  orders: { burst: 200, perSecond: 50 },
+  /** A carrier says a whole day's deliveries from one address. */
+  notices: { burst: 2_000, perSecond: 500 },
+  /** Wrong admin tokens. */
+  tokens: { burst: 20, perSecond: 1 },
+};
+const purses: Readonly<Partial<Record<DoorName, Purse>>> = { placeOrder: 'orders', checkOut: 'orders', takeNotice: 'notices' };
+export const isLimited = (name: DoorName): boolean => name in purses;
+
+const limiters = new WeakMap<Kernel, Readonly<Record<Purse, Limiter>>>();
+function limiterOf(kernel: Kernel, purse: Purse): Limiter {
+  let known = limiters.get(kernel);
+  if (!known) {
+    const made = (each: Purse): Limiter => limiter(allowances[each], kernel.clock);
+    limiters.set(kernel, (known = { orders: made('orders'), notices: made('notices'), tokens: made('tokens') }));
+  }
+  return known[purse];
+}
+
+const tooMany = (seconds: number): Fault => ({
+  status: 429, refused: 'too-many-requests', detail: 'too many requests from your address; please wait', headers: { 'retry-after': String(Math.ceil(seconds)) },
+});
+
+function limited(name: DoorName, door: Door): Middleware {
+  const purse = purses[name];
+  return gate(door, ({ remote }, { kernel, rateLimit }) => {
+    if (purse === undefined || remote === undefined || rateLimit === false) return undefined;
+    const seconds = limiterOf(kernel, purse).take(networkOf(remote));
+    return seconds > 0 ? tooMany(seconds) : undefined;
+  });
+}
+
+function authorised(door: Door): Middleware {
+  return gate(door, ({ headers, remote }, { kernel, adminToken, rateLimit }) => {
+    if (!door.admin) return undefined;
+    const token = /^bearer +([^ ]+) *$/i.exec(headers['authorization'] ?? '')?.[1];
+    const counted = token === undefined || remote === undefined || rateLimit === false ? undefined : limiterOf(kernel, 'tokens');
+    const seconds = counted?.wait(networkOf(remote!)) ?? 0;
+    if (seconds > 0) return tooMany(seconds); // also for the right token: a limit that lets it through would not limit guessing
+    if (token !== undefined && adminToken !== '' && sameSecret(token, adminToken)) return undefined;
+    counted?.take(networkOf(remote!));
+    return {
+      status: 401, refused: 'unauthorized', detail: token === undefined ? 'this needs the admin token' : 'this is not the admin token',
+      headers: { 'www-authenticate': token === undefined ? 'Bearer' : 'Bearer error="invalid_token"' },
+    };
+  });
+}
+
+/** In constant time: digests have one length, and how far they agree says nothing about the secrets. */
+function sameSecret(a: string, b: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(a), digest(b));
+}
+
+// ---------------------------------------------------------------- what may come in
+
+/** Too much to read; the host that counts while reading says the same. */
+export const tooLarge: Fault = { status: 413, refused: 'too-large', detail: `a request has at most ${bodyBytesMax} bytes` };
+
+function sized(door: Door): Middleware {
+  return gate(door, ({ body }) => (body.byteLength > bodyBytesMax ? tooLarge : undefined));
+}
+
+/** A form's bytes or JSON's, in UTF-8 and not packed. Doors that take none do not look at it; notices are signed, whatever they call themselves. */
+function typed(door: Door): Middleware {
+  const wanted = door.page ? 'application/x-www-form-urlencoded' : 'application/json';
+  return gate(door, ({ headers, body }) => {
+    if (door.method === 'GET' || door.raw || body.byteLength === 0 || (!door.body && !door.page)) return undefined;
+    const [type = '', ...parameters] = (headers['content-type'] ?? '').toLowerCase().split(';').map((part) => part.trim());
+    const packed = (headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity';
+    const charset = parameters.find((parameter) => parameter.startsWith('charset='))?.slice(8).replaceAll('"', '') ?? 'utf-8';
+    if (type === wanted && charset === 'utf-8' && !packed) return undefined;
+    return { status: 415, refused: 'unsupported-media-type', detail: `this takes ${wanted} in UTF-8, not compressed` };
+  });
+}
+
+/** Replaces the event by one that carries what the door's shapes made of it. Throws `Invalid` with all complaints. */
+function shaped(door: Door): Middleware {
+  return {
+    before(passing) {
+      const { event } = passing;
+      const complaints: Complaint[] = [];
+      const params = fitted(door.params, event.params, '/params', complaints);
+      if (door.page && complaints.length > 0) throw new LostPage();
+      const query = door.query && fitted(door.query, single(event.query, door.query, '/query', complaints), '/query', complaints);
+      const idempotencyKey = door.idempotent ? fitted(IdempotencyKey, event.headers['idempotency-key'], '/headers/idempotency-key', complaints) : undefined;
+      const body = door.body && fitted(door.body, door.page ? formOf(event.body, complaints) : jsonOf(event.body), '', complaints);
+      if (complaints.length > 0) throw new Invalid('the request does not have the right shape', complaints);
+      passing.event = { ...event, request: { params, query, body, idempotencyKey, headers: event.headers, raw: event.body } };
+    },
+  };
+}
+
+function fitted(shape: z.ZodType | undefined, value: unknown, at: string, complaints: Complaint[]): unknown {
+  if (!shape) return undefined;
+  const { success, data, error } = shape.safeParse(value, { error: ({ code, input }) => (code === 'invalid_type' && input === undefined ? 'is required' : undefined) });
+  if (success) return data;
+  for (const { path, message } of error.issues) complaints.push({ pointer: at + path.map(token).join(''), detail: message });
+  return undefined;
+}
+
+/** RFC 6901. */
+const token = (part: PropertyKey): string => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`;
+
+/** Which of two would be meant nobody knows, so a parameter that the door knows comes once. */
+function single(found: URLSearchParams, { shape }: z.ZodObject, at: string, complaints: Complaint[]): Record<string, string> {
+  const known = Object.keys(shape).filter((name) => found.has(name));
+  for (const name of known) if (found.getAll(name).length > 1) complaints.push({ pointer: at + token(name), detail: 'must come only once' });
+  return Object.fromEntries(known.map((name) => [name, found.get(name)!]));
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+const refused = (detail: string): Invalid => new Invalid('the body cannot be read', [{ pointer: '', detail }]);
+
+function textOf(body: Uint8Array): string {
+  try {
+    return utf8.decode(body);
+  } catch {
+    throw refused('must be UTF-8');
+  }
+}
+
+function formOf(body: Uint8Array, complaints: Complaint[]): Record<string, string> {
+  const fields = new URLSearchParams(textOf(body));
+  for (const name of new Set(fields.keys())) if (fields.getAll(name).length > 1) complaints.push({ pointer: token(name), detail: 'must come only once' });
+  return Object.fromEntries(fields);
+}
+
+function jsonOf(body: Uint8Array): unknown {
+  if (body.byteLength === 0) throw refused('must not be empty');
+  const text = textOf(body);
+  bound(body);
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw refused('must be JSON');
+  }
+}
+
+/** Depth and number of values, counted over the bytes before anything is built of them. */
+function bound(body: Uint8Array): void {
+  let depth = 0;
+  let commas = 0;
+  let quoted = false;
+  for (let i = 0; i < body.length; i++) {
+    const byte = body[i];
+    if (quoted) {
+      if (byte === 0x5c) i++;
+      else if (byte === 0x22) quoted = false;
+    } else if (byte === 0x22) quoted = true;
+    else if (byte === 0x2c) commas++;
+    else if (byte === 0x5b || byte === 0x7b) depth++;
+    else if (byte === 0x5d || byte === 0x7d) depth--;
+    if (depth > jsonDepthMax) throw refused(`must not be nested deeper than ${jsonDepthMax}`);
+    if (commas > jsonCommasMax) throw refused(`must not have more than ${jsonCommasMax} values`);
+  }
+}

@@ -1,0 +1,365 @@
+import { expect } from 'chai';
+import { Defect, limits, type Received } from '../../ports/index.ts';
+import { casesOf, expectNone, idsOf, refusal, said, saidOfBytes, settingOf, take, takeOne, world, type Family } from './family.ts';
+
+export function queueSuite(family: Family): void {
+  describe(`queue · ${family.name}`, () => {
+    const at = settingOf(family);
+    const promises = casesOf(family);
+    const lock = family.lockSeconds * 1_000;
+    const ids = (count: number): string[] => Array.from({ length: count }, (_, n) => `m${String(n).padStart(3, '0')}`);
+
+    describe('sending and receiving', () => {
+      promises('hands over what was sent, unchanged, as a first attempt', async () => {
+        const message = said('m1', { subject: 'ü 漢 😀', correlationid: 'c', causationid: 'd', traceparent: '00-1-2-01', data: { text: '"\u2028\u0000', list: [1, null] } });
+        await at.queue.send('work', [message]);
+        const received = await takeOne(at.queue, 'work');
+        expect(received.message).to.deep.equal(message);
+        expect(received).to.include({ queue: 'work', attempts: 1 });
+      });
+
+      promises('hands over everything that was sent, each once', async () => {
+        await at.queue.send('work', ids(30).map((id) => said(id)));
+        expect(idsOf(await take(at.queue, 'work', 30)).sort()).to.deep.equal(ids(30));
+        await expectNone(at.queue, 'work');
+      });
+
+      promises('takes more messages in one send than fit a batch', async () => {
+        await at.queue.send('work', ids(limits.batchMax + 5).map((id) => said(id)));
+        const received: Received[] = [];
+        for (let part; (part = await take(at.queue, 'work', limits.batchMax)).length > 0; ) received.push(...part);
+        expect(idsOf(received).sort()).to.deep.equal(ids(limits.batchMax + 5));
+      });
+
+      promises('never hands over more than were asked for', async () => {
+        await at.queue.send('work', ids(5).map((id) => said(id)));
+        expect((await at.queue.receive('work', { max: 2, waitSeconds: 0 })).length).to.be.at.most(2);
+      });
+
+      promises('answers an empty list when there is nothing', async () => {
+        await expectNone(at.queue, 'work');
+      });
+
+      promises('takes an empty send as nothing', async () => {
+        await at.queue.send('work', []);
+        await expectNone(at.queue, 'work');
+      });
+
+      promises('keeps queues apart', async () => {
+        await at.queue.send('work', [said('m1')]);
+        await expectNone(at.queue, 'other');
+        expect(idsOf(await take(at.queue, 'work', 1))).to.deep.equal(['m1']);
+      });
+
+      promises('hands different messages to competing receivers', async () => {
+        await at.queue.send('work', ids(40).map((id) => said(id)));
+        const received = await Promise.all([1, 2, 3, 4].map(() => at.queue.receive('work', { max: 10, waitSeconds: 0 })));
+        const rest = await take(at.queue, 'work', 40);
+        expect(idsOf([...received.flat(), ...rest]).sort()).to.deep.equal(ids(40));
+      });
+
+      promises('drops nothing that is sent twice: only receivers remember', async () => {
+        await at.queue.send('work', [said('m1')]);
+        await at.queue.send('work', [said('m1')]);
+        expect(idsOf(await take(at.queue, 'work', 2))).to.deep.equal(['m1', 'm1']);
+      });
+
+      promises('says missing for a queue that does not exist', async () => {
+        await refusal('missing', at.queue.send(world.nowhere, [said('m1')]));
+        await refusal('missing', at.queue.receive(world.nowhere, { max: 1, waitSeconds: 0 }));
+      });
+
+      promises('does not take a stream for a queue', async () => {
+        await refusal('missing', at.queue.send('facts', [said('m1')]));
+      });
+
+      promises('hands over what nobody can read as malformed, whole, and settles it like the rest', async () => {
+        await family.plantQueue!('work', '{"specversion":"0.3"');
+        const received = await takeOne(at.queue, 'work');
+        expect(received.message).to.deep.include({ raw: '{"specversion":"0.3"' }).and.to.have.property('malformed');
+        expect(await at.queue.retry(received, { delaySeconds: 0, blame: true }).catch((thrown: unknown) => thrown)).to.be.instanceOf(Defect);
+        await at.queue.done(received);
+        await family.pass(lock + 1_000);
+        await expectNone(at.queue, 'work');
+      }, family.plantQueue);
+    });
+
+    describe('limits', () => {
+      promises('takes a message one byte below and at the limit', async () => {
+        await at.queue.send('work', [saidOfBytes('below', limits.eventBytesMax - 1), saidOfBytes('at', limits.eventBytesMax)]);
+        expect(idsOf(await take(at.queue, 'work', 2)).sort()).to.deep.equal(['at', 'below']);
+      });
+
+      promises('refuses a message one byte over the limit, and takes none of its batch', async () => {
+        await refusal('tooLarge', at.queue.send('work', [said('small'), saidOfBytes('over', limits.eventBytesMax + 1)]));
+        await expectNone(at.queue, 'work');
+      });
+
+      promises('refuses to receive none or more than a batch', async () => {
+        for (const max of [0, limits.batchMax + 1]) {
+          expect(await at.queue.receive('work', { max, waitSeconds: 0 }).catch((thrown: unknown) => thrown)).to.be.instanceOf(Defect);
+        }
+      });
+
+      promises('refuses a negative delay', async () => {
+        expect(await at.queue.send('work', [said('m1')], { delaySeconds: -1 }).catch((thrown: unknown) => thrown)).to.be.instanceOf(Defect);
+        await expectNone(at.queue, 'work');
+      });
+    });
+
+    describe('locks', () => {
+      promises('hides a received message until the lock runs out', async () => {
+        await at.queue.send('work', [said('m1')]);
+        await takeOne(at.queue, 'work');
+        await expectNone(at.queue, 'work');
+        await family.pass(lock - 1_000);
+        await expectNone(at.queue, 'work');
+      });
+
+      promises('hands a message over again when the lock has run out, and counts the attempts', async () => {
+        await at.queue.send('work', [said('m1')]);
+        for (const attempts of [1, 2, 3]) {
+          const received = await takeOne(at.queue, 'work');
+          expect(idsOf([received])).to.deep.equal(['m1']);
+          expect(received.attempts).to.equal(attempts);
+          await family.pass(lock + 1_000);
+        }
+      });
+
+      promises('removes for good what is done', async () => {
+        await at.queue.send('work', [said('m1')]);
+        await at.queue.done(await takeOne(at.queue, 'work'));
+        await family.pass(lock + 1_000);
+        await expectNone(at.queue, 'work');
+      });
+
+      promises('refuses to settle after the lock has run out, and the message comes again', async () => {
+        await at.queue.send('work', [said('m1')]);
+        const late = await takeOne(at.queue, 'work');
+        await family.pass(lock + 1_000);
+        await refusal('lockLost', at.queue.done(late));
+        expect(idsOf([await takeOne(at.queue, 'work')])).to.deep.equal(['m1']);
+      });
+
+      promises('refuses an old receipt while somebody else has the message, and does him no harm', async () => {
+        await at.queue.send('work', [said('m1')]);
+        const late = await takeOne(at.queue, 'work');
+        await family.pass(lock + 1_000);
+        const current = await takeOne(at.queue, 'work');
+        await refusal('lockLost', at.queue.done(late));
+        await refusal('lockLost', at.queue.renew(late));
+        await expectNone(at.queue, 'work');
+        await at.queue.done(current);
+      });
+
+      promises('refuses to settle twice', async () => {
+        await at.queue.send('work', [said('m1')]);
+        const received = await takeOne(at.queue, 'work');
+        await at.queue.done(received);
+        await refusal('lockLost', at.queue.done(received));
+      });
+
+      promises('moves lockedUntil on with every renewal, and hides the message for so long', async () => {
+        await at.queue.send('work', [said('m1')]);
+        let received = await takeOne(at.queue, 'work');
+        for (let n = 0; n < 3; n++) {
+          await family.pass(lock - 1_000);
+          const renewed = await at.queue.renew(received);
+          expect(renewed.lockedUntil).to.be.greaterThan(received.lockedUntil);
+          expect(renewed.attempts).to.equal(1);
+          received = renewed;
+          await expectNone(at.queue, 'work');
+        }
+        await at.queue.done(received);
+        await family.pass(lock + 1_000);
+        await expectNone(at.queue, 'work');
+      });
+
+      promises('hands a renewed message over again when the renewed lock has run out, too', async () => {
+        await at.queue.send('work', [said('m1')]);
+        const received = await takeOne(at.queue, 'work');
+        await family.pass(lock - 1_000);
+        const renewed = await at.queue.renew(received);
+        await family.pass(lock + 1_000);
+        await refusal('lockLost', at.queue.done(renewed));
+        expect((await takeOne(at.queue, 'work')).attempts).to.equal(2);
+      });
+
+      promises('refuses to renew after the lock has run out', async () => {
+        await at.queue.send('work', [said('m1')]);
+        const late = await takeOne(at.queue, 'work');
+        await family.pass(lock + 1_000);
+        await refusal('lockLost', at.queue.renew(late));
+        expect(idsOf([await takeOne(at.queue, 'work')])).to.deep.equal(['m1']);
+      });
+
+      promises('keeps one lock apart from another', async () => {
+        await at.queue.send('work', [said('m1'), said('m2')]);
+        const [first, second] = await take(at.queue, 'work', 2);
+        await family.pass(lock / 2);
+        await at.queue.renew(second!);
+        await family.pass(lock / 2 + 1_000);
+        await refusal('lockLost', at.queue.done(first!));
+        expect(idsOf([await takeOne(at.queue, 'work')])).to.deep.equal(idsOf([first!]));
+        await expectNone(at.queue, 'work');
+      });
+    });
+
+    describe('delay and retry', () => {
+      promises('hides a delayed message until its time, and not those beside it', async () => {
+        await at.queue.send('work', [said('later')], { delaySeconds: 10 });
+        await at.queue.send('work', [said('now')]);
+        expect(idsOf(await take(at.queue, 'work', 2))).to.deep.equal(['now']);
+        await family.pass(9_000);
+        await expectNone(at.queue, 'work');
+        await family.pass(1_500);
+        const received = await takeOne(at.queue, 'work');
+        expect(idsOf([received])).to.deep.equal(['later']);
+        expect(received.attempts).to.equal(1);
+      });
+
+      promises('sends a retried message again, the same one, as one attempt more', async () => {
+        const message = said('m1');
+        await at.queue.send('work', [message]);
+        await at.queue.retry(await takeOne(at.queue, 'work'), { delaySeconds: 5, blame: true });
+        await expectNone(at.queue, 'work');
+        await family.pass(5_500);
+        const again = await takeOne(at.queue, 'work');
+        expect(again.message).to.deep.equal(message);
+        expect(again.attempts).to.equal(2);
+        await at.queue.retry(again, { delaySeconds: 0, blame: true });
+        expect((await takeOne(at.queue, 'work')).attempts).to.equal(3);
+      });
+
+      promises('does not count a retry for which the message is not to blame', async () => {
+        await at.queue.send('work', [said('m1')]);
+        for (let n = 0; n < 3; n++) {
+          const received = await takeOne(at.queue, 'work');
+          expect(received.attempts).to.equal(1);
+          await at.queue.retry(received, { delaySeconds: 0, blame: false });
+        }
+      });
+
+      promises('leaves one message after a retry, and not the original beside it', async () => {
+        await at.queue.send('work', [said('m1')]);
+        await at.queue.retry(await takeOne(at.queue, 'work'), { delaySeconds: 0, blame: true });
+        await at.queue.done(await takeOne(at.queue, 'work'));
+        await family.pass(lock + 1_000);
+        await expectNone(at.queue, 'work');
+      });
+
+      promises('duplicates, and never loses, what is retried after its lock has run out', async () => {
+        await at.queue.send('work', [said('m1')]);
+        const late = await takeOne(at.queue, 'work');
+        await family.pass(lock + 1_000);
+        await refusal('lockLost', at.queue.retry(late, { delaySeconds: 0, blame: true }));
+        expect(idsOf(await take(at.queue, 'work', 2))).to.deep.equal(['m1', 'm1']);
+      });
+
+      promises('cuts a longer delay to the longest that there is', async () => {
+        await at.queue.send('work', [said('m1')], { delaySeconds: limits.delaySecondsMax * 3 });
+        await family.pass(limits.delaySecondsMax * 1_000 - 1_000);
+        await expectNone(at.queue, 'work');
+        await family.pass(2_000);
+        expect(idsOf([await takeOne(at.queue, 'work')])).to.deep.equal(['m1']);
+      });
+    });
+
+    describe('restart', () => {
+      promises('loses nothing that was sent, received or delayed', async () => {
+        await at.queue.send('work', [said('locked')]);
+        await takeOne(at.queue, 'work');
+        await at.queue.send('work', [said('waiting')]);
+        await at.queue.send('work', [said('delayed')], { delaySeconds: 5 });
+        await at.restart();
+        await family.pass(lock + 6_000);
+        const received = await take(at.queue, 'work', 3);
+        expect(idsOf(received).sort()).to.deep.equal(['delayed', 'locked', 'waiting']);
+        expect(received.find(({ message }) => 'id' in message && message.id === 'locked')?.attempts).to.equal(2);
+      });
+
+      promises('does not bring back what was done', async () => {
+        await at.queue.send('work', [said('m1'), said('m2')]);
+        const [first] = await take(at.queue, 'work', 2);
+        await at.queue.done(first!);
+        await at.restart();
+        await family.pass(lock + 1_000);
+        const left = await take(at.queue, 'work', 2);
+        expect(left).to.have.length(1);
+        expect(idsOf(left)).not.to.deep.equal(idsOf([first!]));
+      });
+    });
+
+    describe('waiting', () => {
+      promises('wakes up when a message is sent', async () => {
+        const waiting = at.queue.receive('work', { max: 1, waitSeconds: 20 });
+        await family.pass(1_000);
+        await at.queue.send('work', [said('m1')]);
+        await family.pass(200);
+        expect(idsOf(await nowFrom(waiting))).to.deep.equal(['m1']);
+      });
+
+      promises('ends empty when the time is over', async () => {
+        const waiting = at.queue.receive('work', { max: 1, waitSeconds: 2 });
+        await family.pass(2_500);
+        expect(await nowFrom(waiting)).to.deep.equal([]);
+      });
+
+      promises('notices a delayed message in time', async () => {
+        await at.queue.send('work', [said('m1')], { delaySeconds: 5 });
+        const waiting = at.queue.receive('work', { max: 1, waitSeconds: 20 });
+        await family.pass(6_000);
+        expect(idsOf(await nowFrom(waiting))).to.deep.equal(['m1']);
+      });
+
+      promises('notices a lock that runs out in time', async () => {
+        await at.queue.send('work', [said('m1')]);
+        await takeOne(at.queue, 'work');
+        await family.pass(lock - 5_000);
+        const waiting = at.queue.receive('work', { max: 1, waitSeconds: 20 });
+        await family.pass(6_000);
+        const [again] = await nowFrom(waiting);
+        expect(again?.attempts).to.equal(2);
+      });
+
+      promises('ends at once when the signal is aborted, before or meanwhile', async () => {
+        const stop = new AbortController();
+        const waiting = at.queue.receive('work', { max: 1, waitSeconds: 20, signal: stop.signal });
+        await family.pass(100);
+        stop.abort();
+        await family.pass(100);
+        expect(await nowFrom(waiting)).to.deep.equal([]);
+        const after = at.queue.receive('work', { max: 1, waitSeconds: 20, signal: stop.signal });
+        await family.pass(100);
+        expect(await nowFrom(after)).to.deep.equal([]);
+      });
+
+      promises('takes no message with it when it was aborted', async () => {
+        const stop = new AbortController();
+        const waiting = at.queue.receive('work', { max: 1, waitSeconds: 20, signal: stop.signal });
+        await family.pass(100);
+        stop.abort();
+        await at.queue.send('work', [said('m1')]);
+        await nowFrom(waiting);
+        expect(idsOf(await take(at.queue, 'work', 1))).to.deep.equal(['m1']);
+      });
+
+      promises('hands one message to one of many who wait', async () => {
+        const waiting = [1, 2, 3].map(() => at.queue.receive('work', { max: 1, waitSeconds: 10 }));
+        await family.pass(100);
+        await at.queue.send('work', [said('m1')]);
+        await family.pass(11_000);
+        expect(idsOf((await Promise.all(waiting.map(nowFrom))).flat())).to.deep.equal(['m1']);
+      });
+    });
+  });
+}
+
+/** The answer of a wait that has to be over: one that is not would otherwise hang until the test's own time is over, and say nothing. */
+export async function nowFrom<Answer>(waiting: Promise<Answer>): Promise<Answer> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('it still waits')), 1_000);
+  });
+  return Promise.race([waiting, late]).finally(() => clearTimeout(timer));
+}
