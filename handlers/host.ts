@@ -74,7 +74,7 @@ function gate(door: Door, check: (event: HttpEvent, context: HttpContext) => Fau
 function problems(name: DoorName, door: Door): Middleware {
   return {
     onError({ error, context: { kernel } }) {
-      const fault = error instanceof LostPage ? notFound : faultOf(error);
+      const fault = faultOf(error);
       const occurrence = kernel.ids.random();
       if (fault.status === 500) kernel.log.error({ request: occurrence, door: name, error }, 'a request failed');
       else if (fault.status === 503) kernel.log.warn({ request: occurrence, door: name, error }, 'a request could not be served now');
@@ -83,9 +83,7 @@ function problems(name: DoorName, door: Door): Middleware {
   };
 }
 
-const notFound: Fault = { status: 404, refused: 'not-found', detail: 'there is nothing here' };
-/** The address of a page is typed and clipped by people: one that cannot exist is simply not there. */
-class LostPage extends Error {}
+export const notFound: Fault = { status: 404, refused: 'not-found', detail: 'there is nothing here' };
 
 function answerOf(door: Door, reply: Reply, { ids }: Kernel): HttpAnswer {
   if (isRefusal(reply)) return errorAnswer({ ...reply, ...(reply.status === 401 ? { headers: { 'www-authenticate': 'Signature' } } : {}) }, ids.random(), door.page === true);
@@ -179,15 +177,17 @@ function typed(door: Door): Middleware {
 function shaped(door: Door): Middleware {
   return {
     before(passing) {
-      const { event } = passing;
+      const { event, context } = passing;
       const complaints: Complaint[] = [];
       const params = fitted(door.params, event.params, '/params', complaints);
-      if (door.page && complaints.length > 0) throw new LostPage();
+      // The address of a page is typed and clipped by people: one that cannot exist is simply not there.
+      if (door.page && complaints.length > 0) return errorAnswer(notFound, context.kernel.ids.random(), true);
       const query = door.query && fitted(door.query, single(event.query, door.query, '/query', complaints), '/query', complaints);
       const idempotencyKey = door.idempotent ? fitted(IdempotencyKey, event.headers['idempotency-key'], '/headers/idempotency-key', complaints) : undefined;
       const body = door.body && fitted(door.body, door.page ? formOf(event.body, complaints) : jsonOf(event.body), '', complaints);
       if (complaints.length > 0) throw new Invalid('the request does not have the right shape', complaints);
       passing.event = { ...event, request: { params, query, body, idempotencyKey, headers: event.headers, raw: event.body } };
+      return undefined;
     },
   };
 }

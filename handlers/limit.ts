@@ -30,7 +30,8 @@ export function limiter({ burst, perSecond }: Allowance, clock: Pick<Clock, 'now
       if (have < 1) return secondsFor(have);
       buckets.delete(key);
       buckets.set(key, { left: have - 1, at: now });
-      if (buckets.size > keysMax) for (const oldest of buckets.keys()) return buckets.delete(oldest) ? 0 : 0;
+      const oldest = buckets.size > keysMax ? buckets.keys().next().value : undefined;
+      if (oldest !== undefined) buckets.delete(oldest);
       return 0;
     },
   };

@@ -1,0 +1,286 @@
+import FindMyWay from 'find-my-way';
+import { createHash, randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server as NodeServer, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { promisify } from 'node:util';
+import { brotliCompress, constants, gzip } from 'node:zlib';
+import { doors, type Door, type DoorName } from '../core/flow.ts';
+import { assets } from '../core/website/assets.ts';
+import type { Log } from '../ports/index.ts';
+import { answer, errorAnswer, faultOf, jsonType, problem, type Fault, type HttpAnswer } from './answer.ts';
+import { bodyBytesMax, notFound, tooLarge, type HttpContext, type HttpEvent } from './host.ts';
+import { handlers } from './index.ts';
+import { WrongSetting } from './settings.ts';
+
+/**
+ * THE LOCAL WEB SERVER: node:http in front of the handlers, routed by the doors of the flow, with the shop's assets, health and documents beside them.
+ *
+ * - Whatever comes in has a limit: headers 16 KiB, a body `bodyBytesMax` counted while it is read, and a time for each. Paths are decoded once; what cannot be decoded,
+ *   or hides control characters, is 400. A path is exact: with a slash too many it is redirected if that helps, otherwise 404.
+ * - HEAD is GET without the body. Any other method is 405 with Allow.
+ * - `close` takes no new requests, lets those in flight end (their answers say `Connection: close`), and after a deadline ends the rest.
+ */
+export interface ServerOptions {
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly host: string;
+  readonly context: HttpContext;
+  readonly ready: () => boolean | Promise<boolean>;
+  readonly log: Log;
+  readonly headersSecondsMax?: number;
+  /** For a whole request, its body included. */
+  readonly requestSecondsMax?: number;
+  readonly closeSecondsMax?: number;
+}
+
+export interface Server {
+  readonly port: number;
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** Throws `WrongSetting` with one clear line when it cannot listen there. */
+export async function startServer(options: ServerOptions): Promise<Server> {
+  const { port, host, headersSecondsMax = 10, requestSecondsMax = 30, closeSecondsMax = 10 } = options;
+  const find = createRouter(options);
+  const server = createServer({
+    maxHeaderSize: 16 * 1024,
+    headersTimeout: headersSecondsMax * 1000,
+    requestTimeout: requestSecondsMax * 1000,
+    connectionsCheckingInterval: Math.min(1000, headersSecondsMax * 250),
+    keepAliveTimeout: 20_000,
+    noDelay: true,
+  });
+  server.maxConnections = 2_000;
+  server.on('clientError', complain);
+  const drain = drainable(server, closeSecondsMax);
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => void serve(request, response, find, options));
+  await listening(server, port, host);
+  server.on('error', (error) => options.log.warn({ error }, 'a connection could not be taken'));
+  const { port: taken } = server.address() as AddressInfo;
+  return { port: taken, url: `http://${host.includes(':') ? `[${host}]` : host}:${taken}`, close: drain };
+}
+
+function listening(server: NodeServer, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(unheard(error, port, host)));
+    server.listen(port, host, () => {
+      server.removeAllListeners('error');
+      resolve();
+    });
+  });
+}
+
+function unheard(error: NodeJS.ErrnoException, port: number, host: string): Error {
+  if (error.code === 'EADDRINUSE') return new WrongSetting(`PORT ${port} is in use on ${host}; take another one, or 0 for a free one`);
+  if (error.code === 'EACCES') return new WrongSetting(`PORT ${port} on ${host} is not for this user`);
+  if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') return new WrongSetting(`HOST ${host} is no address of this machine`);
+  return error;
+}
+
+// ---------------------------------------------------------------- routes
+
+interface Route {
+  readonly page: boolean;
+  readonly answer: (event: HttpEvent) => HttpAnswer | Promise<HttpAnswer>;
+}
+type Found = { readonly route: Route; readonly params: HttpEvent['params'] } | { readonly fault: Fault };
+type Find = (method: string, path: string) => Found;
+
+const methods = ['GET', 'POST', 'PUT'] as const;
+
+function createRouter(options: ServerOptions): Find {
+  const router = FindMyWay({ maxParamLength: 500 });
+  const add = (method: Door['method'], path: string, route: Route): void => router.on(method, path.replaceAll(/\{(\w+)\}/g, ':$1'), () => undefined, route);
+  for (const [name, door] of Object.entries(doors) as [DoorName, Door][]) {
+    add(door.method, door.path, { page: door.page === true, answer: (event) => handlers[name](event, options.context) });
+  }
+  for (const [path, give] of Object.entries(extras(options))) add('GET', path, { page: false, answer: give });
+
+  const allowed = (path: string): string[] => methods.filter((method) => router.find(method, path) !== null).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+  return (method, path) => {
+    const found = methods.includes(method as 'GET') ? router.find(method as 'GET', path) : null;
+    if (found) return { route: found.store as Route, params: found.params };
+    const allow = allowed(path).join(', ');
+    if (allow !== '') return { fault: { status: 405, refused: 'method-not-allowed', detail: `this takes ${allow}`, headers: { allow } } };
+    const shorter = path.replace(/\/+$/, '');
+    if (method === 'GET' && shorter !== '' && shorter !== path && router.find('GET', shorter)) {
+      return { route: { page: true, answer: () => answer(308, undefined, '', { location: shorter }) }, params: {} };
+    }
+    return { fault: notFound };
+  };
+}
+
+function extras({ ready }: ServerOptions): Record<string, Route['answer']> {
+  const json = (status: number, value: unknown): HttpAnswer => answer(status, jsonType, JSON.stringify(value));
+  return {
+    '/healthz': () => json(200, { status: 'ok' }),
+    '/readyz': async () => ((await ready()) ? json(200, { status: 'ready' }) : json(503, { status: 'starting' })),
+    '/openapi.json': async () => answer(200, jsonType, (await documents()).openapi, { 'cache-control': 'no-cache' }),
+    '/asyncapi.json': async () => answer(200, jsonType, (await documents()).asyncapi, { 'cache-control': 'no-cache' }),
+    '/assets/{name}': asset,
+  };
+}
+
+/** Made when somebody first asks, so that the start does not pay for it. */
+let made: Promise<{ readonly openapi: string; readonly asyncapi: string }> | undefined;
+function documents(): NonNullable<typeof made> {
+  made ??= import('./documents.ts').then(({ openapi, asyncapi }) => ({ openapi: JSON.stringify(openapi()), asyncapi: JSON.stringify(asyncapi()) }));
+  return made;
+}
+
+const tags = new Map<string, string>();
+function asset({ params, headers }: HttpEvent): HttpAnswer {
+  const name = params['name'] ?? '';
+  const found = assets.get(name);
+  if (!found) return problem(notFound, randomUUID());
+  let etag = tags.get(name);
+  if (!etag) tags.set(name, (etag = `W/"${createHash('sha256').update(found.body).digest('base64url').slice(0, 22)}"`));
+  const kept = { etag, 'cache-control': 'no-cache' }; // asked for anew each time, and nearly always answered with 304
+  return headers['if-none-match']?.includes(etag) ? answer(304, undefined, '', kept) : answer(200, found.type, found.body, kept);
+}
+
+// ---------------------------------------------------------------- one request
+
+async function serve(request: IncomingMessage, response: ServerResponse, find: Find, { log }: ServerOptions): Promise<void> {
+  try {
+    const result = await answerTo(request, find);
+    if (result.status === 413) response.setHeader('connection', 'close');
+    await send(request, response, result);
+  } catch (error) {
+    if (request.destroyed && !request.complete) return; // gone, or thrown out because it was too slow
+    const occurrence = randomUUID();
+    log.error({ request: occurrence, error }, 'a request failed outside of its door');
+    if (response.headersSent) response.destroy();
+    else await send(request, response, problem(faultOf(error), occurrence)).catch(() => response.destroy());
+  }
+}
+
+async function answerTo(request: IncomingMessage, find: Find): Promise<HttpAnswer> {
+  // RFC 9112, 3.2.2: a server must understand the absolute form as well.
+  const [path = '', search = ''] = splitAt((request.url ?? '').replace(/^https?:\/\/[^/?#]*/i, ''), '?');
+  const asPage = !path.startsWith('/api/') && (request.headers.accept ?? '').includes('text/html');
+  const fail = (fault: Fault, page = asPage): HttpAnswer => errorAnswer(fault, randomUUID(), page);
+  const decodable = isDecodable(path) && isDecodable(search.replaceAll('+', ' '));
+  if (!decodable || !path.startsWith('/') || /%([01]|7f)/i.test(path)) {
+    return fail({ status: 400, refused: 'invalid-address', detail: 'the address cannot be read', complaints: [{ pointer: '', detail: 'must be percent-encoded UTF-8' }] });
+  }
+  const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
+  const found = find(method, path);
+  if ('fault' in found) return fail(found.fault);
+  const body = await read(request);
+  if (body === undefined) return fail(tooLarge, found.route.page);
+  const headers = request.headers as HttpEvent['headers']; // only set-cookie would be a list, and that is no header of a request
+  return found.route.answer({ method, path, params: found.params, query: new URLSearchParams(search), headers, body, remote: request.socket.remoteAddress });
+}
+
+function splitAt(text: string, mark: string): [string, string] {
+  const at = text.indexOf(mark);
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** So much more than allowed is read and thrown away, because a client that is cut off while it writes never gets to see why. */
+const surplusBytesMax = 4 * bodyBytesMax;
+
+/** The body, or undefined when it is over the limit. */
+async function read(request: IncomingMessage): Promise<Uint8Array | undefined> {
+  const most = bodyBytesMax + surplusBytesMax;
+  if (Number(request.headers['content-length'] ?? 0) > most) return undefined;
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
+    size += chunk.byteLength;
+    if (size <= bodyBytesMax) chunks.push(chunk);
+    else chunks.length = 0;
+    if (size > most) return undefined;
+  }
+  if (size > bodyBytesMax) return undefined;
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+}
+
+async function send(request: IncomingMessage, response: ServerResponse, given: HttpAnswer): Promise<void> {
+  const { status, headers, body } = await packed(request, given);
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+  const bare = status === 204 || status === 304;
+  response.writeHead(status, { ...headers, ...(bare ? {} : { 'content-length': bytes.byteLength }) });
+  response.end(bare || request.method === 'HEAD' ? undefined : bytes);
+}
+
+const brotli = promisify(brotliCompress);
+const deflate = promisify(gzip);
+const packable = /^(text\/|application\/(json|javascript)|image\/svg)/;
+
+/** Compresses what gains by it. Pages that nobody may keep stay as they are: they hold secrets beside what was typed in, and the length would tell of both. */
+async function packed(request: IncomingMessage, given: HttpAnswer): Promise<HttpAnswer> {
+  const { headers, body } = given;
+  const type = headers['content-type'] ?? '';
+  if (body.length < 2048 || !packable.test(type) || (type.startsWith('text/html') && headers['cache-control'] === 'no-store')) return given;
+  const accepted = String(request.headers['accept-encoding'] ?? '');
+  const vary = { ...headers, vary: 'Accept-Encoding' };
+  if (/\bbr\b/.test(accepted)) {
+    const small = await brotli(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } });
+    return { ...given, headers: { ...vary, 'content-encoding': 'br' }, body: small };
+  }
+  if (/\bgzip\b/.test(accepted)) return { ...given, headers: { ...vary, 'content-encoding': 'gzip' }, body: await deflate(body, { level: 3 }) };
+  return { ...given, headers: vary };
+}
+
+/** What is no HTTP, too long in the head, or too slow. There is no response object yet, so the answer is written by hand. */
+function complain(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const { status, headers, body } = problem(unreadable[error.code ?? ''] ?? { status: 400, refused: 'bad-request', detail: 'this is not HTTP' }, randomUUID());
+  const reasons: Readonly<Record<number, string>> = { 400: 'Bad Request', 408: 'Request Timeout', 431: 'Request Header Fields Too Large' };
+  const head = Object.entries({ ...headers, 'content-length': Buffer.byteLength(String(body)), connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(`HTTP/1.1 ${status} ${reasons[status]}\r\n${head.join('')}\r\n${String(body)}`, () => socket.destroy());
+}
+const unreadable: Readonly<Record<string, Fault>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, refused: 'too-slow', detail: 'the request did not come in time' },
+  HPE_HEADER_OVERFLOW: { status: 431, refused: 'headers-too-large', detail: 'the headers are too long' },
+};
+
+// ---------------------------------------------------------------- closing
+
+/** Knows the requests of every connection, because `server.close` alone waits for connections that browsers open ahead and never use. */
+function drainable(server: NodeServer, secondsMax: number): () => Promise<void> {
+  const inFlight = new Map<Socket, Set<ServerResponse>>();
+  let closing: Promise<void> | undefined;
+
+  server.on('connection', (socket: Socket) => {
+    inFlight.set(socket, new Set());
+    socket.once('close', () => inFlight.delete(socket));
+  });
+  server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    const responses = inFlight.get(socket);
+    if (closing) response.setHeader('connection', 'close');
+    responses?.add(response);
+    response.once('close', () => {
+      responses?.delete(response);
+      if (closing && responses?.size === 0) socket.destroySoon();
+    });
+  });
+
+  return () => {
+    closing ??= new Promise((resolve) => {
+      const deadline = setTimeout(() => server.closeAllConnections(), secondsMax * 1000);
+      server.close(() => {
+        clearTimeout(deadline);
+        resolve();
+      });
+      for (const [socket, responses] of inFlight) {
+        if (responses.size === 0) socket.destroy();
+        for (const response of responses) if (!response.headersSent) response.setHeader('connection', 'close');
+      }
+    });
+    return closing;
+  };
+}

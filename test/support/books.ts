@@ -1,0 +1,225 @@
+import { expect } from 'chai';
+import { partsOf, type Message, type RawWrite } from '../../ports/index.ts';
+import { events, isEventName } from '../../core/flow.ts';
+import { partsOf as cut, type Claim, type Order, type PartState, type Stock } from '../../core/inventory/rows.ts';
+
+/**
+ * THE BOOKS of Inventory, kept by an auditor who sees every commit and nothing else. After each one he checks everything that has to hold at every moment; his own
+ * arithmetic is done anew from parts, claims and receipts, so an error of the service is not repeated here.
+ */
+export interface Books {
+  readonly orders: ReadonlyMap<string, Order>;
+  readonly stocks: ReadonlyMap<string, Stock>;
+  /** What was said, in the order of the commits. */
+  readonly said: readonly Message[];
+  readonly open: ReadonlySet<string>;
+  commits(): number;
+  rowsMax(): number;
+  note(partition: string, writes: readonly RawWrite[]): void;
+  /** What is left of a product for an order, beyond all elder claims. */
+  free(sku: string, orderId: string): number;
+  claimsOf(orderId: string): string[];
+  partsOf(orderId: string): PartState[];
+  words(orderId: string): string[];
+}
+
+interface Place {
+  readonly sku: string;
+  readonly placedAt: string;
+  readonly orderId: string;
+  readonly quantity: number;
+}
+
+const rank = { idle: 0, taken: 1, released: 2, closed: 3, shipped: 3 } as const;
+
+export function createBooks(): Books {
+  const orders = new Map<string, Order>();
+  const stocks = new Map<string, Stock>();
+  const parts = new Map<string, PartState>();
+  const claims = new Map<string, Place>();
+  const receipts = new Map<string, { sku: string; quantity: number }>();
+  /** `sku version` → available, of all times. */
+  const history = new Map<string, number>();
+  const said: Message[] = [];
+  const open = new Set<string>();
+  let commits = 0;
+  let rowsMax = 0;
+
+  const partAt = (partition: string, rowKey: string): string => `${partition} ${rowKey}`;
+  const mine = (orderId: string): { state: PartState; lines: readonly { sku: string; quantity: number }[] }[] => {
+    const order = orders.get(orderId);
+    return order ? cut(orderId, order).map((part) => ({ state: parts.get(partAt(part.partition, part.key)) ?? idle, lines: part.lines })) : [];
+  };
+  const idle: PartState = { epoch: 0, state: 'idle', claims: [], levels: [] };
+
+  function write(partition: string, { op, key: rowKey, ...rest }: RawWrite): void {
+    const [noun = '', a = '', b = '', c = ''] = partsOf(rowKey);
+    const body: unknown = 'body' in rest ? JSON.parse(rest.body) : undefined;
+    switch (noun) {
+      case 'order':
+        orders.set(a, body as Order);
+        break;
+      case 'open':
+        if (op === 'delete') open.delete(a);
+        else open.add(a);
+        break;
+      case 'stock':
+        setStock(a, body as Stock);
+        break;
+      case 'part':
+        expect(op, 'a part row lives on').not.to.equal('delete');
+        setPart(partAt(partition, rowKey), body as PartState);
+        break;
+      case 'wait':
+        if (op === 'delete') claims.delete(rowKey);
+        else claims.set(rowKey, { sku: a, placedAt: b, ...(body as Claim) });
+        expect(c, 'a claim is filed under its order').to.equal(claims.get(rowKey)?.orderId ?? c);
+        break;
+      case 'receipt':
+        receipts.set(rowKey, { sku: a, quantity: (body as { quantity: number }).quantity });
+        break;
+      case 'outbox':
+        if (op === 'create') say((body as { message: Message }).message);
+        break;
+      default:
+        throw new Error(`no row of Inventory: ${rowKey}`);
+    }
+  }
+
+  function setStock(sku: string, stock: Stock): void {
+    expect(stock.version, 'the version of the stock only grows').to.be.greaterThan(stocks.get(sku)?.version ?? 0);
+    stocks.set(sku, stock);
+    history.set(`${sku} ${stock.version}`, stock.available);
+  }
+
+  function setPart(at: string, next: PartState): void {
+    const before = parts.get(at) ?? idle;
+    const final = rank[before.state] === 3;
+    const up = next.epoch > before.epoch ? before.state !== 'taken' : next.epoch === before.epoch && rank[next.state] >= rank[before.state];
+    expect(up && (!final || next.state === before.state), `a part only goes upwards: ${before.epoch} ${before.state} → ${next.epoch} ${next.state}`).to.equal(true);
+    parts.set(at, next);
+  }
+
+  function say(message: Message): void {
+    expect(isEventName(message.type) && events[message.type].shape.safeParse(message.data).success, `${message.type} has its shape`).to.equal(true);
+    expect(said.some(({ id }) => id === message.id), `${message.id} is said once`).to.equal(false);
+    said.push(message);
+  }
+
+  /** A part that becomes taken may take only what is covered, judged by the books as they were before the commit. */
+  function judgeTakes(partition: string, writes: readonly RawWrite[]): void {
+    for (const each of writes) {
+      const [noun, orderId = ''] = partsOf(each.key);
+      if (noun !== 'part' || each.op === 'delete' || (JSON.parse(each.body) as PartState).state !== 'taken') continue;
+      if (parts.get(partAt(partition, each.key))?.state === 'taken') continue;
+      const part = cut(orderId, orders.get(orderId)!).find((one) => one.partition === partition && one.key === each.key)!;
+      for (const { sku, quantity } of part.lines) expect(free(sku, orderId), `${orderId} takes ${quantity} of ${sku} only if elder claims leave it`).to.be.at.least(quantity);
+    }
+  }
+
+  function free(sku: string, orderId: string): number {
+    const ticket = `${orders.get(orderId)!.placedAt} ${orderId}`;
+    let left = stocks.get(sku)?.available ?? 0;
+    for (const claim of claims.values()) if (claim.sku === sku && `${claim.placedAt} ${claim.orderId}` < ticket) left -= claim.quantity;
+    return left;
+  }
+
+  function checkStock(): void {
+    const sums = new Map([...stocks.keys()].map((sku) => [sku, { received: 0, reserved: 0, shipped: 0, waiters: 0, waiting: 0 }]));
+    for (const { sku, quantity } of receipts.values()) sums.get(sku)!.received += quantity;
+    for (const orderId of orders.keys()) {
+      for (const { state, lines } of mine(orderId)) {
+        for (const { sku, quantity } of lines) {
+          if (state.state === 'taken') sums.get(sku)!.reserved += quantity;
+          if (state.state === 'shipped') sums.get(sku)!.shipped += quantity;
+        }
+      }
+    }
+    for (const { sku, quantity } of claims.values()) {
+      sums.get(sku)!.waiters += 1;
+      sums.get(sku)!.waiting += quantity;
+    }
+    for (const [sku, { available, version: _, ...stock }] of stocks) {
+      expect(stock, `the row of ${sku} is the sum of receipts, parts and claims`).to.deep.equal(sums.get(sku));
+      expect(available, `${sku}: received = available + reserved + shipped`).to.equal(stock.received - stock.reserved - stock.shipped);
+      expect(available, `no unit of ${sku} is sold twice`).to.be.at.least(0);
+    }
+  }
+
+  function checkOrder(orderId: string, order: Order): void {
+    const own = mine(orderId);
+    const filed = [...claims.values()].filter((claim) => claim.orderId === orderId).map(({ sku }) => sku);
+    const remembered = own.flatMap(({ state }) => (state.state === 'taken' ? [] : state.claims));
+    const all = (...states: PartState['state'][]): boolean => own.every(({ state }) => states.includes(state.state));
+    expect(filed.sort(), `${orderId}: the claims are those that the parts know`).to.deep.equal([...remembered].sort());
+    switch (order.state) {
+      case 'waiting':
+        expect(own.some(({ state }) => state.state === 'taken'), `${orderId} waits and holds nothing`).to.equal(false);
+        expect(filed.length, `${orderId} waits and has a place in a queue`).to.be.greaterThan(0);
+        break;
+      case 'reserved':
+        expect(all('taken', 'shipped') && own.every(({ state }) => state.epoch === order.epoch), `${orderId} is reserved: all parts are taken, in this attempt`).to.equal(true);
+        break;
+      case 'shipped':
+        expect(all('shipped'), `${orderId} is shipped: all parts are`).to.equal(true);
+        break;
+      case 'cancelled':
+        expect(all('closed'), `${orderId} is cancelled: all parts are closed`).to.equal(true);
+        break;
+      default:
+    }
+    const resting = order.state === 'reserved' || order.state === 'shipped' || order.state === 'cancelled';
+    if (resting) expect(filed, `${orderId} is done and claims nothing`).to.deep.equal([]);
+    if (order.state !== 'waiting') expect(open.has(orderId), `${orderId} is ${order.state}: it is open exactly while it is busy`).to.equal(!resting);
+    expect(words(orderId).join(' '), `${orderId}: what it is told`).to.match(order.state === 'reserved' || order.state === 'shipped' ? /^(Backordered )?InventoryReserved$/ : /^(Backordered ?)?(InventoryReserved)?$/);
+    if (['waiting', 'taking', 'undoing', 'queueing'].includes(order.state)) expect(words(orderId)).not.to.include('InventoryReserved');
+    if (order.state === 'waiting') expect(words(orderId)).to.deep.equal(['Backordered']);
+  }
+
+  function words(orderId: string): string[] {
+    return said.filter(({ subject }) => subject === orderId).map(({ type }) => type);
+  }
+
+  /** Whoever listens keeps the highest version of each product, so each must be true, and none of a rise may be missing. */
+  function checkLevels(messages: readonly Message[], before: ReadonlyMap<string, number>): void {
+    const told = new Set<string>();
+    for (const { type, data } of messages) {
+      const levels = type === 'StockChanged' ? (data as { levels: Level[] }).levels : type === 'InventoryReserved' ? (data as { lines: Level[] }).lines : [];
+      for (const { sku, available, stockVersion } of levels) {
+        expect(history.get(`${sku} ${stockVersion}`), `the level of ${sku} was so at version ${stockVersion}`).to.equal(available);
+        told.add(sku);
+      }
+    }
+    for (const [sku, { available }] of stocks) if (available > (before.get(sku) ?? 0)) expect(told.has(sku), `a rise of ${sku} is said`).to.equal(true);
+  }
+
+  return {
+    orders,
+    stocks,
+    said,
+    open,
+    free,
+    words,
+    commits: () => commits,
+    rowsMax: () => rowsMax,
+    claimsOf: (orderId) => [...claims.values()].filter((claim) => claim.orderId === orderId).map(({ sku }) => sku).sort(),
+    partsOf: (orderId) => mine(orderId).map(({ state }) => state),
+    note(partition, writes) {
+      commits++;
+      rowsMax = Math.max(rowsMax, writes.length);
+      const available = new Map([...stocks].map(([sku, stock]) => [sku, stock.available]));
+      const spoken = said.length;
+      judgeTakes(partition, writes);
+      for (const each of writes) write(partition, each);
+      checkStock();
+      for (const [orderId, order] of orders) checkOrder(orderId, order);
+      checkLevels(said.slice(spoken), available);
+    },
+  };
+}
+
+interface Level {
+  readonly sku: string;
+  readonly available: number;
+  readonly stockVersion: number;
+}
