@@ -129,12 +129,13 @@ async function placeAll(shop: Workshop, invoices: readonly Invoice[], progress: 
 }
 
 async function placeOne(kernel: Kernel, { id, customer, country, lines }: Invoice): Promise<OrderView | undefined> {
-  const body = PlaceOrder.parse({
+  const asked = PlaceOrder.safeParse({
     customer: { name: `Customer ${customer}`, email: `${customer}@customers.example` },
     address: { line1: '1 High Street', city: 'Town', postcode: '1000', country },
     lines,
   });
-  const reply = await order.answers.placeOrder(kernel, { body, idempotencyKey: `replay-${id}`, params: undefined, query: undefined, headers: {}, raw: new Uint8Array() });
+  if (!asked.success) return undefined;
+  const reply = await order.answers.placeOrder(kernel, { body: asked.data, idempotencyKey: `replay-${id}`, params: undefined, query: undefined, headers: {}, raw: new Uint8Array() });
   return !isRefusal(reply) && 'json' in reply ? (reply.json as OrderView) : undefined;
 }
 

@@ -132,7 +132,7 @@ function isMoment(text: string): boolean {
 // 2.675 * 100 is 267.49999999999994: a billionth of a penny brings back what binary fractions lose.
 const penceOf = (pounds: string): number => Math.round(Number(pounds) * 100 + 1e-9);
 
-const columns = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country';
+export const columns = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country';
 
 /**
  * The cells of each row but the first. In this data a row is one line of text: so a broken quote costs its own row, where a parser of the whole text would take all

@@ -142,10 +142,11 @@ export interface Door {
 const bySku = z.object({ sku: Sku });
 const byOrder = z.object({ id: OrderId });
 const html = z.string();
-const page = (path: string, summary: string, extra: Partial<Door> = {}) =>
-  ({ service: 'website', method: 'GET', path, summary, page: true, replies: { 200: html }, ...extra }) as const;
-const form = (path: string, summary: string, extra: Partial<Door> = {}) =>
-  ({ service: 'website', method: 'POST', path, summary, page: true, replies: { 303: null }, ...extra }) as const;
+// Generic, so that what a page is given keeps its type; `Partial<Door>` alone would forget whose door it is.
+const page = <const Extra extends Partial<Door> = object>(path: string, summary: string, extra?: Extra) =>
+  ({ service: 'website', method: 'GET', path, summary, page: true, replies: { 200: html }, ...(extra as Extra) }) as const;
+const form = <const Extra extends Partial<Door> = object>(path: string, summary: string, extra?: Extra) =>
+  ({ service: 'website', method: 'POST', path, summary, page: true, replies: { 303: null }, ...(extra as Extra) }) as const;
 
 export const doors = {
   listProducts: { service: 'product', method: 'GET', path: '/api/products', summary: 'Products, with an optional search', query: listQuery.extend({ q: z.string().trim().max(200).optional() }), replies: { 200: pageOf(ProductView) } },

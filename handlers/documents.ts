@@ -103,7 +103,7 @@ const failure = (id: string, description: string, ...headers: string[]): ZodOpen
   content: { 'application/problem+json': { schema: Problem } },
 });
 const failures: Readonly<Record<number, ZodOpenApiResponseObject>> = {
-  400: failure('Invalid', 'It does not have the right shape; `errors` says where', ),
+  400: failure('Invalid', 'It does not have the right shape; `errors` says where'),
   401: failure('Unauthorized', 'The token or the signature is missing or wrong', 'www-authenticate'),
   404: failure('NotFound', 'There is no such thing'),
   409: failure('Conflict', 'Not in this state, or the first request with this key is still under way'),
@@ -214,7 +214,7 @@ function channelOf({ kind, name, says }: Channel): object {
       address: name,
       description: 'A queue: each message is for exactly one receiver, at least once, in no promised order.',
       messages,
-      bindings: { sqs: { queue: { name, fifoQueue: false }, bindingVersion: '0.3.0' } },
+      bindings: { sqs: { queue: { name, fifoQueue: false }, bindingVersion: '0.2.0' } },
       'x-azure-servicebus': { queue: name, cloudEvents, messageId: 'id', correlationId: 'correlationid', subject: 'type', requiresDuplicateDetection: false },
     };
   }
@@ -242,7 +242,7 @@ function operations(): Record<string, object> {
   for (const { name, says } of channelsOf()) {
     for (const service of services) {
       const said = [...says].filter((event) => events[event].from === service);
-      if (said.length > 0) add('send', service, name, said, said.map((event) => events[event].why).join('; '));
+      if (said.length > 0) add('send', service, name, said, said.map((event) => events[event].why).join(' · '));
     }
   }
   for (const { service, channel, hears, polled } of subscriptions) add('receive', service, channel, [...hears], polled ? 'Retrieved by a clock, not pushed' : 'Handled as it comes');
@@ -289,7 +289,8 @@ const Envelope = z.object({
 /** JSON Schema draft 7, which is what AsyncAPI speaks. Shapes with a name of their own become components. */
 function jsonSchema(shape: z.ZodType, schemas: Record<string, unknown>): unknown {
   const made = z.toJSONSchema(shape, { target: 'draft-7', override: ({ jsonSchema: schema }) => plain(schema) });
-  const { $schema, definitions = {}, ...rest } = JSON.parse(JSON.stringify(made).replaceAll('#/definitions/', '#/components/schemas/')) as Record<string, unknown>;
+  const { definitions = {}, ...rest } = JSON.parse(JSON.stringify(made).replaceAll('#/definitions/', '#/components/schemas/')) as Record<string, unknown>;
+  delete rest['$schema'];
   for (const [id, definition] of Object.entries(definitions as object)) schemas[id] = definition;
   return rest;
 }

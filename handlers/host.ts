@@ -33,6 +33,7 @@ export interface HttpContext {
   readonly rateLimit?: boolean;
 }
 
+export type { HttpAnswer };
 export type HttpHandler = (event: HttpEvent, context: HttpContext) => Promise<HttpAnswer>;
 
 /** Bytes of a request's body. An order of 2,000 lines has some 100 KB; a parcel with a thousand scans makes a notice of half a megabyte. */
@@ -136,7 +137,7 @@ function authorised(door: Door): Middleware {
     const counted = token === undefined || remote === undefined || rateLimit === false ? undefined : limiterOf(kernel, 'tokens');
     const seconds = counted?.wait(networkOf(remote!)) ?? 0;
     if (seconds > 0) return tooMany(seconds); // also for the right token: a limit that lets it through would not limit guessing
-    if (token !== undefined && adminToken !== '' && sameSecret(token, adminToken)) return undefined;
+    if (token !== undefined && sameSecret(token, adminToken)) return undefined;
     counted?.take(networkOf(remote!));
     return {
       status: 401, refused: 'unauthorized', detail: token === undefined ? 'this needs the admin token' : 'this is not the admin token',

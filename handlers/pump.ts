@@ -64,35 +64,42 @@ export function startPump(kernel: Kernel, services: readonly AnyService[], optio
 
 /** Receives while there is room, handles many at once, keeps the locks of what takes long. */
 async function work(kernel: Kernel, service: AnyService, { channel }: Subscription, signal: AbortSignal, atOnce: number): Promise<void> {
-  const underWay = new Map<Promise<void>, Received>();
+  const underWay = new Set<Turn>();
   const renewing = renewLocks(kernel, underWay, signal);
   while (!signal.aborted) {
-    if (underWay.size >= atOnce) await Promise.race(underWay.keys());
+    if (underWay.size >= atOnce) await Promise.race([...underWay].map(({ settled }) => settled));
     const received = await kernel.queue.receive(channel, { max: Math.max(1, atOnce - underWay.size), waitSeconds: 20, signal }).catch((error: unknown) => {
       if (!signal.aborted) kernel.log.warn({ error, channel }, 'receiving failed');
       return kernel.clock.sleep(500, signal).then((): Received[] => []);
     });
     for (const each of received) {
-      const turn: Promise<void> = receiveWork(kernel, service, each, () => underWay.get(turn) ?? each)
+      const turn: Turn = { latest: each, settled: Promise.resolve() };
+      underWay.add(turn);
+      turn.settled = receiveWork(kernel, service, each, () => turn.latest)
         .catch((error: unknown) => kernel.log.warn({ error, channel }, 'a message could not be settled; it will come again'))
-        .finally(() => underWay.delete(turn));
-      underWay.set(turn, each);
+        .then(() => void underWay.delete(turn));
     }
   }
-  await Promise.all(underWay.keys());
+  await Promise.all([...underWay].map(({ settled }) => settled));
   await renewing;
+}
+
+interface Turn {
+  /** The message with its newest lock. */
+  latest: Received;
+  settled: Promise<void>;
 }
 
 const renewEveryMilliseconds = 5_000;
 
-async function renewLocks(kernel: Kernel, underWay: Map<Promise<void>, Received>, signal: AbortSignal): Promise<void> {
+async function renewLocks(kernel: Kernel, underWay: ReadonlySet<Turn>, signal: AbortSignal): Promise<void> {
   for (;;) {
     await kernel.clock.sleep(renewEveryMilliseconds, signal);
     if (signal.aborted) return;
-    for (const [turn, received] of underWay) {
-      if (received.lockedUntil - kernel.clock.now() > 3 * renewEveryMilliseconds) continue;
-      await kernel.queue.renew(received).then(
-        (renewed) => underWay.has(turn) && underWay.set(turn, renewed),
+    for (const turn of underWay) {
+      if (turn.latest.lockedUntil - kernel.clock.now() > 3 * renewEveryMilliseconds) continue;
+      await kernel.queue.renew(turn.latest).then(
+        (renewed) => (turn.latest = renewed),
         (error: unknown) => kernel.log.warn({ error }, 'a lock could not be renewed'),
       );
     }

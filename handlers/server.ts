@@ -98,14 +98,19 @@ function createRouter(options: ServerOptions): Find {
   }
   for (const [path, give] of Object.entries(extras(options))) add('GET', path, { page: false, answer: give });
 
-  const allowed = (path: string): string[] => methods.filter((method) => router.find(method, path) !== null).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+  // The router lets a parameter be empty; a door does not.
+  const match = (method: Door['method'], path: string) => {
+    const found = router.find(method, path);
+    return found && !Object.values(found.params).includes('') ? found : undefined;
+  };
+  const allowed = (path: string): string[] => methods.filter((method) => match(method, path)).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
   return (method, path) => {
-    const found = methods.includes(method as 'GET') ? router.find(method as 'GET', path) : null;
+    const found = methods.includes(method as 'GET') ? match(method as 'GET', path) : undefined;
     if (found) return { route: found.store as Route, params: found.params };
     const allow = allowed(path).join(', ');
     if (allow !== '') return { fault: { status: 405, refused: 'method-not-allowed', detail: `this takes ${allow}`, headers: { allow } } };
     const shorter = path.replace(/\/+$/, '');
-    if (method === 'GET' && shorter !== '' && shorter !== path && router.find('GET', shorter)) {
+    if (method === 'GET' && shorter !== '' && shorter !== path && match('GET', shorter)) {
       return { route: { page: true, answer: () => answer(308, undefined, '', { location: shorter }) }, params: {} };
     }
     return { fault: notFound };
@@ -159,7 +164,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, find: F
 
 async function answerTo(request: IncomingMessage, find: Find): Promise<HttpAnswer> {
   // RFC 9112, 3.2.2: a server must understand the absolute form as well.
-  const [path = '', search = ''] = splitAt((request.url ?? '').replace(/^https?:\/\/[^/?#]*/i, ''), '?');
+  const [path, search] = splitAt((request.url ?? '').replace(/^https?:\/\/[^/?#]*/i, ''), '?');
   const asPage = !path.startsWith('/api/') && (request.headers.accept ?? '').includes('text/html');
   const fail = (fault: Fault, page = asPage): HttpAnswer => errorAnswer(fault, randomUUID(), page);
   const decodable = isDecodable(path) && isDecodable(search.replaceAll('+', ' '));
@@ -211,9 +216,8 @@ async function read(request: IncomingMessage): Promise<Uint8Array | undefined> {
 async function send(request: IncomingMessage, response: ServerResponse, given: HttpAnswer): Promise<void> {
   const { status, headers, body } = await packed(request, given);
   const bytes = typeof body === 'string' ? Buffer.from(body) : body;
-  const bare = status === 204 || status === 304;
-  response.writeHead(status, { ...headers, ...(bare ? {} : { 'content-length': bytes.byteLength }) });
-  response.end(bare || request.method === 'HEAD' ? undefined : bytes);
+  response.writeHead(status, { ...headers, ...(status === 204 || status === 304 ? {} : { 'content-length': bytes.byteLength }) });
+  response.end(bytes); // node:http itself keeps the body back where there must be none: HEAD, 204, 304
 }
 
 const brotli = promisify(brotliCompress);

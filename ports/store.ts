@@ -163,13 +163,18 @@ export function partsOf(text: string): string[] {
 }
 
 export function outboxKey(message: Message, nth: number): string {
-  return key('outbox', message.subject, message.sequence, nth);
+  return key('outbox', message.subject, message.sequence, nth < 10 ? `0${nth}` : nth);
 }
 export function seenKey(seen: Pick<Seen, 'consumer' | 'aggregate' | 'source' | 'id' | 'time'>): string {
   return key('seen', seen.time.slice(0, 10).replaceAll('-', ''), seen.consumer, seen.aggregate, seen.source, seen.id);
 }
 
 const forbidden = /[/\\#?\u0000-\u001f\u007f-\u009f]/;
+
+/** The inbox row, for a commit that carries several. */
+export function seenRow(seen: Seen): Write {
+  return create(seenKey(seen), { outcome: seen.outcome });
+}
 
 /** The face that core sees, over a driver: validation, limits and the rows of outbox and inbox, written once for all families. */
 export function openStore(driver: StoreDriver): Store {

@@ -4,14 +4,14 @@ import { once } from 'node:events';
 
 const node = process.execPath;
 const steps = [
-  ['types', [node, 'node_modules/typescript/bin/tsc', '--noEmit']],
-  ['lint', [node, 'node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings']],
+  { name: 'types', command: ['node_modules/typescript/bin/tsc', '--noEmit'] },
+  { name: 'lint', command: ['node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'] },
 ];
 
 let passed = 0;
 let failed = 0;
-for (const [name, [command, ...args]] of steps) {
-  const status = await run(command, args);
+for (const { name, command } of steps) {
+  const status = await run(node, command);
   if (status === 0) passed++;
   else failed++;
   console.log(`${status === 0 ? 'passed' : 'FAILED'}: ${name}`);

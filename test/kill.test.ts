@@ -5,7 +5,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import type { OrderView } from '../core/order/events.ts';
 import type { MailView } from '../core/notification/events.ts';
 import { basket, client, eventually, type Client } from './support/client.ts';
@@ -54,17 +53,19 @@ describe('A shop that is killed', function () {
   it('has lost nothing that it acknowledged, doubled nothing, and finishes what it had begun', async () => {
     const acknowledged = new Map<string, string>();
     for (let round = 0; round < 4; round++) {
-      const until = Date.now() + 300 + 150 * round;
-      const dying = wait(until - Date.now()).then(kill);
-      await Promise.all(Array.from({ length: 8 }, (_, customer) => order(`${round}-${customer}`, acknowledged)));
-      await dying;
+      const enough = acknowledged.size + 10 + 7 * round;
+      const dying = eventually(async () => expect(acknowledged.size).to.be.at.least(enough)).then(kill);
+      await Promise.all([dying, ...Array.from({ length: 8 }, (_, customer) => order(`${round}-${customer}`, acknowledged))]);
       await start();
     }
     expect(acknowledged.size).to.be.greaterThan(40);
 
     for (const id of acknowledged.values()) await api.until(id, 'Delivered', 30);
-    const orders = await everything<OrderView>('/api/orders');
-    expect(orders.filter(({ status }) => status !== 'Delivered'), 'also those whose answer was lost').to.deep.equal([]);
+    const orders = await eventually(async () => {
+      const all = await everything<OrderView>('/api/orders');
+      expect(all.filter(({ status }) => status !== 'Delivered').map(({ id, status }) => `${id} ${status}`), 'also those whose answer was lost').to.deep.equal([]);
+      return all;
+    }, 30);
 
     for (const sku of ['A', 'B', 'C']) {
       const sold = orders.flatMap(({ lines }) => lines).filter((line) => line.sku === sku).reduce((sum, { quantity }) => sum + quantity, 0);

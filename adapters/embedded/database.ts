@@ -43,7 +43,7 @@ const schema = `
   create table if not exists rows (
     id integer primary key, partition text not null, key text not null, version integer not null, body text not null, unique (partition, key)) strict;
   create table if not exists messages (
-    id integer primary key, queue text not null, visible_at integer not null, attempts integer not null, body text not null) strict;
+    id integer primary key, queue text not null, visible_at integer not null, attempts integer not null, locked integer not null default 0, body text not null) strict;
   create index if not exists messages_due on messages (queue, visible_at);
   create table if not exists partitions (
     id integer primary key, stream text not null, name text not null, trimmed integer not null default 0, unique (stream, name)) strict;

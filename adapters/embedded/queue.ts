@@ -26,10 +26,12 @@ export function openQueueDriver(database: Database, { clock, queues, lockSeconds
   const insert = database.prepare('insert into messages (id, queue, visible_at, attempts, body) values (?, ?, ?, ?, ?)');
   const nextVisible = database.prepare<{ at: number | null }>('select min(visible_at) as at from messages where queue = ?');
   const due = database.prepare<Stored>('select id, attempts, body from messages where queue = ? and visible_at <= ? order by visible_at, id limit ?');
-  const lock = database.prepare('update messages set visible_at = ?, attempts = ? where id = ?');
+  const lock = database.prepare('update messages set visible_at = ?, attempts = ?, locked = 1 where id = ?');
   const locked = database.prepare<{ id: number }>('select id from messages where id = ? and queue = ? and attempts = ? and visible_at > ?');
   const move = database.prepare('update messages set visible_at = ? where id = ?');
   const erase = database.prepare('delete from messages where id = ?');
+  // Whoever held a lock before this opening is gone, for the folder has one process at a time: what it held need not wait for the end of its lock.
+  database.prepare('update messages set visible_at = ?, locked = 0 where locked = 1').run(clock.now());
   const bells = new Map(queues.map((queue) => [queue, openBell(clock)]));
   let closed = false;
 

@@ -11,6 +11,8 @@ import { createSortedKeys, type SortedKeys } from './sorted.ts';
 export interface QueueEngine {
   /** Makes a queue, unless it is there. Every other method throws `missing` for a queue that was not declared. */
   declare(queue: string): void;
+  /** Throws `missing` if there is no such queue. */
+  demand(queue: string): void;
   send(queue: string, texts: readonly string[], options: { readonly now: number; readonly delaySeconds?: number; readonly attempts?: number }): void;
   /** Locks and hands over what is ready, at most `max`. */
   receive(queue: string, max: number, now: number): Delivery[];
@@ -85,6 +87,8 @@ export function createQueueEngine({ lockSeconds = 30 }: { lockSeconds?: number }
       if (channels.has(queue)) return;
       channels.set(queue, { ready: [], head: 0, delayed: { schedule: createSortedKeys(), items: new Map() }, locked: new Map(), watchers: new Set() });
     },
+
+    demand: (queue) => void channelOf(queue),
 
     send(queue, texts, { now, delaySeconds = 0, attempts = 0 }) {
       const channel = channelOf(queue);

@@ -25,7 +25,7 @@ export interface Profile {
   readonly reorder: number;
   /** Fewer than were asked for: rows, messages, events. */
   readonly short: number;
-  /** None, although there are some; a page of rows has a `next` then. */
+  /** None, although there are some, and without waiting; a page of rows has a `next` then. */
   readonly empty: number;
   /** A lock is lost before its time: `remove` and `renew` throw `lockLost`, and the message comes again. */
   readonly lockLost: number;
@@ -163,7 +163,8 @@ function hostileQueue(driver: QueueDriver, weather: Weather): QueueDriver {
 
     receive: (queue, options) =>
       weather.around('receive', async () => {
-        if (weather.happens('empty')) return [];
+        // A receive that is over already takes nothing with it, but still says so when there is no such queue.
+        if (weather.happens('empty')) return driver.receive(queue, { ...options, waitSeconds: 0, signal: AbortSignal.abort() });
         const received = await driver.receive(queue, weather.happens('short') ? { ...options, max: weather.upTo(options.max) } : options);
         return weather.happens('reorder') ? weather.shuffled(received) : received;
       }),
@@ -186,7 +187,10 @@ function hostileStream(driver: StreamDriver, weather: Weather): StreamDriver {
   const tails = createTails();
 
   async function read(stream: string, partition: string, options: Parameters<StreamDriver['read']>[2]): Promise<Batch> {
-    if (weather.happens('empty')) return { events: [] };
+    if (weather.happens('empty')) {
+      await driver.read(stream, partition, { ...options, waitSeconds: 0 });
+      return { events: [] };
+    }
     const again = weather.happens('reread') ? tails.before(stream, partition, options.after, options.max - 1) : [];
     const room = options.max - again.length;
     const waitSeconds = again.length > 0 ? 0 : options.waitSeconds;

@@ -11,6 +11,7 @@ export function createQueue(engine: QueueEngine, clock: Clock, gate: Gate): Queu
     },
 
     async receive(queue, { max, waitSeconds, signal }) {
+      engine.demand(queue);
       const deliveries = await poll({
         clock, gate, signal, waitSeconds,
         look: (now) => someOf(engine.receive(queue, max, now)),

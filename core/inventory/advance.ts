@@ -1,10 +1,10 @@
-import { create, isPortError, key, must, remove, replace, timestamp, type Outgoing, type PortError, type Row, type Write } from '../../ports/index.ts';
+import { Invalid, create, isPortError, key, must, remove, replace, timestamp, type Outgoing, type Row, type Write } from '../../ports/index.ts';
 import type { OrderPlaced } from '../order/events.ts';
 import { backOff, passOn } from '../kernel/execute.ts';
 import { say, type Cause } from '../kernel/model.ts';
 import type { Kernel } from '../kernel/service.ts';
 import { orderKey, orderPartition, partsOf, type Order, type OrderRow, type Part, type PartState } from './rows.ts';
-import { Overtaken, claim, close, isFinal, look, release, ship, take, type Look } from './stock.ts';
+import { claim, close, isFinal, look, overtaken, release, ship, take, type Look } from './stock.ts';
 
 /**
  * ADVANCE: brings an order as far as it can go, from whatever state it is found in. Any number of drivers may work at one order at once, and each may die at any
@@ -23,21 +23,21 @@ export type Reason =
 const triesMax = 30;
 
 export async function advance(kernel: Kernel, orderId: string, reason: Reason, cause: Cause = {}): Promise<void> {
-  let tries = 0;
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     try {
-      return await drive(kernel, orderId, reason, { correlationid: orderId, ...cause });
+      // What woke it may be of another order or of none: whatever is said of an order correlates with it alone.
+      return await drive(kernel, orderId, reason, { ...cause, correlationid: orderId }, attempt === 1);
     } catch (error) {
-      if (error instanceof Overtaken && ++tries < triesMax) continue;
-      if (!isPortError(error, 'conflict', 'unavailable', 'throttled') || ++tries >= triesMax) throw error;
-      await backOff(kernel, Math.min(tries, 6), error as PortError);
+      if (!isPortError(error, 'conflict', 'unavailable', 'throttled') || attempt === triesMax) throw error;
+      await backOff(kernel, Math.min(attempt, 6), error);
     }
   }
 }
 
-async function drive(kernel: Kernel, orderId: string, reason: Reason, cause: Cause): Promise<void> {
+async function drive(kernel: Kernel, orderId: string, reason: Reason, cause: Cause, first: boolean): Promise<void> {
   const driver = createDriver(kernel, orderId, cause);
-  let order = await driver.begin(reason);
+  // An order that is placed is new, nearly always: it is not looked for first. If it is there, creating it is a conflict, and the second attempt looks.
+  let order = first && reason.why === 'placed' ? await driver.accept(reason.order) : await driver.begin(reason);
   while (order) order = await driver.step(order);
 }
 
@@ -59,9 +59,7 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
         return cancel(found);
       case 'shipped':
         must(found, 'only a known order is shipped');
-        if (found.body.state === 'reserved') return write(found, { ...found.body, state: 'shipping' }, { busy: true });
-        must(found.body.state === 'shipping' || found.body.state === 'shipped', 'only a reserved order is shipped');
-        return found;
+        return shipAll(found);
       case 'wake':
         return found;
     }
@@ -69,10 +67,11 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
 
   /** Nothing is touched in stock before the order is known here: so whatever a driver leaves behind can be found. */
   async function accept({ placedAt, lines, customer, address }: OrderPlaced): Promise<OrderRow> {
+    if (new Set(lines.map(({ sku }) => sku)).size < lines.length) throw new Invalid(`${orderId} has two lines of one product`);
     const order: Order = {
-      state: 'taking', epoch: 1, placedAt, lines: lines.map(({ sku, quantity }) => ({ sku, quantity })), shipTo: { ...address, name: customer.name }, said: 0, saidBackordered: false, at: kernel.clock.now(),
+      state: 'taking', epoch: 1, placedAt: timestamp(Date.parse(placedAt)), lines: lines.map(({ sku, quantity }) => ({ sku, quantity })), shipTo: { ...address, name: customer.name }, said: 0, saidBackordered: false, at: kernel.clock.now(),
     };
-    const covered = (await lookAtAll(order)).every(({ short }) => short.length === 0);
+    const covered = (await lookAtAll(order, 'untouched')).every(({ short }) => short.length === 0);
     return write(undefined, { ...order, state: covered ? 'taking' : 'queueing' }, { busy: true });
   }
 
@@ -83,8 +82,16 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
       return write(undefined, tombstone, { busy: false });
     }
     const { state } = found.body;
-    must(state !== 'shipping' && state !== 'shipped', 'Shipping stops nothing that it has shipped');
+    must(state !== 'shipped', 'Shipping stops nothing that it has shipped');
     return state === 'cancelled' || state === 'cancelling' ? found : write(found, { ...found.body, state: 'cancelling' }, { busy: true });
+  }
+
+  async function shipAll(row: OrderRow): Promise<OrderRow | undefined> {
+    if (row.body.state === 'shipped') return undefined;
+    must(row.body.state === 'reserved', 'only a reserved order is shipped');
+    await Promise.all(partsOf(orderId, row.body).map((part) => ship(kernel, part, row.body.epoch)));
+    await store.commit(partition, { writes: [replace(row, { ...row.body, state: 'shipped', at: kernel.clock.now() } satisfies Order)] });
+    return undefined;
   }
 
   /** The one thing that the order's state asks for. */
@@ -99,12 +106,9 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
       case 'waiting':
         return lookAgain(row);
       case 'cancelling':
+        // Letting go has no order among the parts, nor has shipping: nobody waits for one part while holding another.
         await Promise.all(partsOf(orderId, row.body).map((part) => close(kernel, part, cause)));
         return write(row, { ...row.body, state: 'cancelled' }, { busy: false });
-      case 'shipping':
-        // Letting go and shipping have no order among the parts: nobody waits for one while holding another.
-        await Promise.all(partsOf(orderId, row.body).map((part) => ship(kernel, part)));
-        return write(row, { ...row.body, state: 'shipped' }, { busy: false });
       case 'reserved':
       case 'cancelled':
       case 'shipped':
@@ -119,8 +123,9 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
     for (const part of parts) {
       const seen = await lookAt(part);
       const { state } = seen;
-      if (isFinal(state) || state.epoch > epoch || (state.epoch === epoch && state.state === 'released')) throw new Overtaken('this attempt is over');
-      if (state.epoch === epoch && state.state === 'taken') taken.push(state);
+      if (isFinal(state) || state.epoch > epoch || (state.epoch === epoch && state.state === 'released')) throw overtaken(part, 'this attempt is over');
+      must(state.state !== 'taken' || state.epoch === epoch, 'an attempt that is over holds nothing');
+      if (state.state === 'taken') taken.push(state);
       else if (seen.short.length === 0) taken.push(await take(kernel, seen, epoch));
       else {
         await claim(kernel, seen, seen.short.map(({ sku }) => sku));
@@ -141,7 +146,11 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
 
   async function undo(row: OrderRow): Promise<OrderRow> {
     for (const part of partsOf(orderId, row.body)) await release(kernel, part, row.body.epoch, cause);
-    return toWaiting(row, row.body.saidBackordered ? [] : await lookAtAll(row.body));
+    if (row.body.saidBackordered) return toWaiting(row, []);
+    const all = await lookAtAll(row.body);
+    // What was short has come meanwhile: nobody need be told anything.
+    if (all.every(({ short }) => short.length === 0)) return write(row, { ...row.body, state: 'taking', epoch: row.body.epoch + 1 }, { busy: true });
+    return toWaiting(row, all);
   }
 
   /** Still open: what was freed while it was busy has not been looked at yet. */
@@ -161,8 +170,8 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
     return undefined;
   }
 
-  async function lookAtAll(order: Order): Promise<Look[]> {
-    const all = await Promise.all(partsOf(orderId, order).map((part) => look(store, part)));
+  async function lookAtAll(order: Order, parts?: 'untouched'): Promise<Look[]> {
+    const all = await Promise.all(partsOf(orderId, order).map((part) => look(store, part, parts)));
     looks = new Map(all.map((seen) => [placeOf(seen.part), seen]));
     return all;
   }
@@ -210,7 +219,7 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
 
   const saying = (order: Order) => ({ subject: orderId, sequence: order.said, at: timestamp(kernel.clock.now()), cause });
 
-  return { begin, step };
+  return { accept, begin, step };
 }
 
 /** Two chunks of one shard are two parts of one partition. */

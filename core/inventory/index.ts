@@ -57,9 +57,12 @@ async function wake(kernel: Kernel, sku: string, cause: Cause): Promise<void> {
 
 /** Goes on with orders that have been open for longer than so many seconds. Redelivery is the quick way back; this is the one that is guaranteed. */
 export async function sweepOpenOrders(kernel: Kernel, olderThanSeconds: number): Promise<void> {
+  const failures: unknown[] = [];
   for await (const orderId of openLongerThan(kernel, collections.invorder, olderThanSeconds)) {
-    await advance(kernel, orderId, { why: 'wake' });
+    // One order that cannot go on must not hold back those behind it.
+    await advance(kernel, orderId, { why: 'wake' }).catch((error: unknown) => failures.push(error));
   }
+  if (failures.length > 0) throw failures[0];
 }
 
 export { receiveStock };

@@ -13,15 +13,18 @@ export interface Line {
 
 /**
  * ```
- * (none) ──all covered──▶ taking ──all parts taken──▶ reserved ──shipped──▶ shipping ──▶ shipped
+ * (none) ──all covered──▶ taking ──all parts taken──▶ reserved ──all parts shipped──▶ shipped
  *   │                       │ short at a part
  *   └─some short─▶ queueing │        ▼
  *                     │     └──▶ undoing ──all parts fenced──▶ waiting ──all covered──▶ taking
  *                     └─────claims are in────────────────────────▲
- * any of them but shipping, shipped ──ShippingStopped──▶ cancelling ──▶ cancelled
+ * any of them but shipped ──ShippingStopped──▶ cancelling ──▶ cancelled
  * ```
+ *
+ * There is no state between reserved and shipped, because nothing has to be fenced off there: no other driver takes or gives back parts of a reserved order, shipping
+ * a part twice does nothing, and OrderFulfillment comes again until the order is shipped. It saves a commit for each order there is.
  */
-export type OrderState = 'queueing' | 'taking' | 'undoing' | 'waiting' | 'reserved' | 'cancelling' | 'cancelled' | 'shipping' | 'shipped';
+export type OrderState = 'queueing' | 'taking' | 'undoing' | 'waiting' | 'reserved' | 'cancelling' | 'cancelled' | 'shipped';
 
 /** `order|<id>`: the arbiter. A busy order (and a waiting one that has not looked again yet) has a row `open|<id>` beside it. */
 export interface Order {

@@ -1,6 +1,6 @@
 import {
-  create, isPortError, key, must, refuse, remove, replace, timestamp,
-  type Outgoing, type Refusal, type Row, type Store, type Write,
+  PortError, create, isPortError, key, must, refuse, remove, replace, timestamp,
+  type Outgoing, type Page, type Refusal, type Row, type Store, type Write,
 } from '../../ports/index.ts';
 import { backOff, passOn } from '../kernel/execute.ts';
 import { say, type Cause } from '../kernel/model.ts';
@@ -26,18 +26,32 @@ export interface Look {
   readonly short: readonly { readonly sku: string; readonly needed: number; readonly free: number }[];
 }
 
-/** Somebody else is further than we thought: read the order again. */
-export class Overtaken extends Error {
-  override readonly name = 'Overtaken';
-}
+/** Another driver is further than we thought. It is a conflict like any other: the order is read again. */
+export const overtaken = (part: Part, why: string): PortError => new PortError('conflict', why, { key: part.key });
 
-export async function look(store: Store, part: Part): Promise<Look> {
-  const row = await store.get<PartState>(part.partition, part.key);
+/** `untouched` spares a read where nobody can have touched the part, because its order is not known yet. Wrong or right, the commit demands that it is so. */
+export async function look(store: Store, part: Part, known?: 'untouched'): Promise<Look> {
+  const row = known ? undefined : await store.get<PartState>(part.partition, part.key);
   const state = row?.body ?? untouched;
-  const stocks = await Promise.all(part.lines.map(({ sku }) => store.get<Stock>(part.partition, stockKey(sku))));
+  const stocks = await stocksOf(store, part.partition, part.lines);
   // The queues are read after the stock rows: the other way round an old queue would be judged with a new row, and an elder claim overlooked.
   const short = await Promise.all(part.lines.map((line, i) => shortage(store, part, line, stocks[i]?.body ?? emptyStock, state.claims.includes(line.sku))));
   return { part, row, state, stocks, short: short.filter((each) => each !== undefined) };
+}
+
+/** From so many lines on, one query over the stock of the shard costs less than a read a line: a shard has a few hundred products. */
+const readsMax = 12;
+
+/** In the order of the lines, which are in the order of the keys. */
+async function stocksOf(store: Store, partition: string, lines: readonly Line[]): Promise<(Row<Stock> | undefined)[]> {
+  if (lines.length <= readsMax) return Promise.all(lines.map(({ sku }) => store.get<Stock>(partition, stockKey(sku))));
+  const found = new Map<string, Row<Stock>>();
+  const last = stockKey(lines.at(-1)!.sku);
+  for await (const row of rowsFrom<Stock>(store, partition, stockKey(''))) {
+    found.set(row.key, row);
+    if (row.key >= last) break;
+  }
+  return lines.map(({ sku }) => found.get(stockKey(sku)));
 }
 
 /** A line is covered when enough is left beyond all *elder* claims. Most of the time the sums on the row tell, and the queue need not be read. */
@@ -55,10 +69,12 @@ async function shortage(store: Store, part: Part, { sku, quantity }: Line, { ava
 }
 
 /** The claims on a product, eldest first. */
-export async function* queueOf(store: Store, partition: string, sku: string): AsyncGenerator<Row<Claim>> {
+export const queueOf = (store: Store, partition: string, sku: string): AsyncGenerator<Row<Claim>> => rowsFrom<Claim>(store, partition, queuePrefix(sku));
+
+async function* rowsFrom<Body>(store: Store, partition: string, prefix: string): AsyncGenerator<Row<Body>> {
   let cursor: string | undefined;
   do {
-    const page: { rows: readonly Row<Claim>[]; next?: string } = await store.query<Claim>(partition, { prefix: queuePrefix(sku), ...(cursor === undefined ? {} : { cursor }) });
+    const page: Page<Body> = await store.query<Body>(partition, { prefix, ...(cursor === undefined ? {} : { cursor }) });
     yield* page.rows;
     cursor = page.next;
   } while (cursor !== undefined);
@@ -86,7 +102,7 @@ export async function take(kernel: Kernel, { part, row, state, stocks }: Look, e
 
 /** Puts the order into the queues of these products. Refused once the part has moved on: a late driver must not claim what its own order has taken. */
 export async function claim(kernel: Kernel, { part, row, state, stocks }: Look, skus: readonly string[]): Promise<void> {
-  if (state.state === 'taken' || isFinal(state)) throw new Overtaken('the part is taken, closed or shipped');
+  if (state.state === 'taken' || isFinal(state)) throw overtaken(part, 'the part is taken, closed or shipped');
   const fresh = skus.filter((sku) => !state.claims.includes(sku));
   if (fresh.length === 0) return;
   const writes: Write[] = [];
@@ -125,7 +141,7 @@ async function giveBack(kernel: Kernel, part: Part, cause: Cause, becomes: (stat
   const wasTaken = state.state === 'taken';
   const closing = next.state === 'closed';
   const touched = part.lines.filter(({ sku }) => wasTaken || (closing && state.claims.includes(sku)));
-  const stocks = await Promise.all(touched.map(({ sku }) => kernel.store.get<Stock>(part.partition, stockKey(sku))));
+  const stocks = await stocksOf(kernel.store, part.partition, touched);
   const claims = closing && !wasTaken ? await ownClaims(kernel.store, part, state.claims) : new Map<string, Row<Claim>>();
   const writes: Write[] = [put(row, part.key, next)];
   const levels: { sku: string; available: number; stockVersion: number }[] = [];
@@ -148,12 +164,13 @@ async function giveBack(kernel: Kernel, part: Part, cause: Cause, becomes: (stat
   await passOn(kernel, outbox);
 }
 
-/** All lines of a part that was reserved: from reserved to shipped. */
-export async function ship(kernel: Kernel, part: Part): Promise<void> {
+/** All lines of a part that was reserved in this attempt: from reserved to shipped. */
+export async function ship(kernel: Kernel, part: Part, epoch: number): Promise<void> {
   const row = await kernel.store.get<PartState>(part.partition, part.key);
   if (row?.body.state === 'shipped') return;
-  must(row?.body.state === 'taken', 'only what is reserved is shipped');
-  const stocks = await Promise.all(part.lines.map(({ sku }) => kernel.store.get<Stock>(part.partition, stockKey(sku))));
+  if (row?.body.state === 'closed') throw overtaken(part, 'the part is closed');
+  must(row?.body.state === 'taken' && row.body.epoch === epoch, 'only what is reserved is shipped');
+  const stocks = await stocksOf(kernel.store, part.partition, part.lines);
   const writes: Write[] = [replace(row, { ...row.body, state: 'shipped', claims: [], levels: [] } satisfies PartState)];
   part.lines.forEach(({ quantity }, i) => {
     const { body } = stocks[i]!;
@@ -175,7 +192,7 @@ const versionOf = (line: Line | undefined, stock: Row<Stock> | undefined): { sku
 async function ownClaims(store: Store, part: Part, skus: readonly string[]): Promise<Map<string, Row<Claim>>> {
   if (skus.length === 0) return new Map();
   const rows = await Promise.all(skus.map((sku) => store.get<Claim>(part.partition, claimKey(sku, part.placedAt, part.orderId))));
-  if (rows.some((row) => row === undefined)) throw new Overtaken('a claim has been removed meanwhile');
+  if (rows.some((row) => row === undefined)) throw overtaken(part, 'a claim has been removed meanwhile');
   return new Map(rows.map((row, i) => [skus[i]!, row!]));
 }
 
@@ -202,7 +219,8 @@ interface Receipt {
  */
 export async function receiveStock(kernel: Kernel, sku: string, quantity: number, idempotencyKey?: string): Promise<StockView | Refusal> {
   const partition = stockPartition(sku);
-  const receiptKey = key('receipt', sku, idempotencyKey ?? kernel.ids.random());
+  // In base 64, because a key of 255 special characters would outgrow the row's key when each is encoded.
+  const receiptKey = key('receipt', sku, Buffer.from(idempotencyKey ?? kernel.ids.random()).toString('base64url'));
   for (let attempt = 1; ; attempt++) {
     const known = await kernel.store.get<Receipt>(partition, receiptKey);
     if (known) return known.body.quantity === quantity ? known.body.answer : refuse(422, 'idempotency-key-reused', 'this Idempotency-Key has counted another receipt');

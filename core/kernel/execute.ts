@@ -1,16 +1,19 @@
 import {
-  Defect, PortError, create, isPortError, isRefusal, key, partitionOf, partitionsOf, partsOf, remove, replace, seenKey, timestamp,
-  type Collection, type Outgoing, type OutboxRow, type Page, type Refusal, type Row, type Seen, type Write,
+  Defect, create, isPortError, isRefusal, key, partitionOf, partitionsOf, partsOf, remove, replace, seenKey, seenRow, timestamp,
+  type Collection, type Outgoing, type OutboxRow, type PortError, type Refusal, type Row, type Seen, type Write,
 } from '../../ports/index.ts';
 import { events, isEventName, type DataOf } from '../flow.ts';
+import { rowsOf } from './list.ts';
 import { say, type Cause, type Fact, type Model } from './model.ts';
 import type { Kernel } from './service.ts';
+import { inTurn, type Change, type Reader } from './turns.ts';
 
 /**
  * THE EXECUTOR: load, decide, commit, and again on conflict; written once for all services.
  *
  * - One commit carries the documents, what they say (outbox) and what they have heard (inbox). Then the relay passes on what was said, waited for but never relied on.
  * - Only the executor retries a commit. After `unavailable` nobody knows whether it was done, so it looks again before it decides again: by the state, or by the inbox.
+ *   Where the state remembers, a second decision finds nothing left to decide: then the facts are empty, although it may have been we who committed them.
  * - It gives up after `triesMax` with the last error; whoever called comes back later.
  */
 
@@ -56,26 +59,36 @@ export async function executeAll<State, Command>(kernel: Kernel, model: Model<St
 const aggregatesPerCommit = 33; // a document, an open row and a message each: 99 rows of at most 100
 
 async function together<State, Command>(kernel: Kernel, model: Model<State, Command>, partition: string, jobs: readonly Job<Command>[], cause: Cause): Promise<Outcome<State>[]> {
+  const keys = jobs.map(({ id }) => key(model.noun, id));
+  const heard = model.remembers === 'inbox' ? heardBy(model, jobs[0]!, cause) : undefined;
   for (let attempt = 1; ; attempt++) {
-    const turns = await Promise.all(jobs.map((job) => decideOne(kernel, model, partition, job, cause)));
-    const writes = turns.flatMap((turn) => turn.writes);
-    if (writes.length === 0) return turns.map((turn) => turn.outcome);
-    const seen = model.remembers === 'inbox' ? seenBy(model, jobs[0]!, cause, turns[0]!.outcome) : undefined;
     try {
-      const { outbox } = await kernel.store.commit(partition, { writes, seen, outgoing: turns.flatMap((turn) => turn.outgoing) });
+      const { result, outbox } = await inTurn(kernel.store, partition, { keys, run: (reader) => decideAll(reader, attempt > 1) });
       await passOn(kernel, outbox);
-      return turns.map((turn) => turn.outcome);
+      return result;
     } catch (error) {
       if (!isPortError(error, 'conflict', 'unavailable', 'throttled') || attempt === triesMax) throw error;
-      const earlier = seen && (await kernel.store.get<{ outcome: Outcome<State> }>(partition, seenKey(seen)));
-      if (earlier) return [earlier.body.outcome];
       await backOff(kernel, attempt, error);
     }
+  }
+
+  async function decideAll(reader: Reader, again: boolean): Promise<Change<Outcome<State>[]>> {
+    const first = again && (await firstOutcome<State>(reader, partition, heard));
+    if (first) return { result: [first] };
+    const turns = await Promise.all(jobs.map((job) => decideOne(kernel, reader, model, partition, job, cause)));
+    const writes = turns.flatMap((turn) => turn.writes);
+    const result = turns.map((turn) => turn.outcome);
+    if (writes.length > 0) {
+      return { result, writes: heard ? [seenRow({ ...heard, outcome: result[0] }), ...writes] : writes, outgoing: turns.flatMap((turn) => turn.outgoing) };
+    }
+    // A repetition meets the state that it made itself: what it decides of that is not its answer.
+    const earlier = await firstOutcome<State>(reader, partition, heard);
+    return { result: earlier ? [earlier] : result };
   }
 }
 
 /** Waits with full jitter: a conflict is over at once, a sick store is not. */
-export async function backOff(kernel: Kernel, attempt: number, error: PortError): Promise<void> {
+export async function backOff(kernel: Kernel, attempt: number, error: Pick<PortError, 'kind'>): Promise<void> {
   const cap = error.kind === 'conflict' ? 40 : 2_000;
   const milliseconds = Math.min(cap, 2 ** attempt * (error.kind === 'conflict' ? 1 : 25)) * kernel.ids.fraction();
   if (error.kind === 'conflict' && attempt === 1) return;
@@ -88,9 +101,9 @@ interface Turn<State> {
   readonly outgoing: readonly Outgoing[];
 }
 
-async function decideOne<State, Command>(kernel: Kernel, model: Model<State, Command>, partition: string, job: Job<Command>, cause: Cause): Promise<Turn<State>> {
+async function decideOne<State, Command>(kernel: Kernel, reader: Reader, model: Model<State, Command>, partition: string, job: Job<Command>, cause: Cause): Promise<Turn<State>> {
   const rowKey = key(model.noun, job.id);
-  const row = await kernel.store.get<Document<State>>(partition, rowKey);
+  const row = await reader.get<Document<State>>(partition, rowKey);
   const before = row?.body ?? { said: 0, state: model.initial };
   const verdict = model.decide(before.state, job.command);
   if (isRefusal(verdict)) return { outcome: verdict, writes: [], outgoing: [] };
@@ -98,15 +111,15 @@ async function decideOne<State, Command>(kernel: Kernel, model: Model<State, Com
   const state = verdict.reduce((s, fact) => model.evolve(s, fact), before.state);
   const outgoing = spoken(kernel, model.service, job.id, before.said, verdict, cause);
   const body: Document<State> = { said: before.said + outgoing.length, state };
-  const open = model.busy ? await openRow(kernel, partition, job.id, model.busy(before.state), model.busy(state)) : [];
+  const open = model.busy ? await openRow(kernel, reader, partition, job.id, model.busy(before.state), model.busy(state)) : [];
   return { outcome: { state, facts: verdict }, writes: [writeOf(row, rowKey, body), ...open], outgoing };
 }
 
 /** The row `open|<id>` exists exactly while the aggregate is busy: it is what a sweep reads. */
-async function openRow(kernel: Kernel, partition: string, id: string, was: boolean, is: boolean): Promise<Write[]> {
+async function openRow(kernel: Kernel, reader: Reader, partition: string, id: string, was: boolean, is: boolean): Promise<Write[]> {
   if (was === is) return [];
   if (is) return [create(openKey(id), { since: kernel.clock.now() } satisfies Open)];
-  const row = await kernel.store.get<Open>(partition, openKey(id));
+  const row = await reader.get<Open>(partition, openKey(id));
   return row ? [remove(row)] : [];
 }
 
@@ -120,12 +133,14 @@ const openKey = (id: string): string => key('open', id);
 export async function* openLongerThan(kernel: Kernel, collection: Collection, seconds: number): AsyncGenerator<string> {
   const before = kernel.clock.now() - seconds * 1_000;
   for (const partition of partitionsOf(collection)) {
-    let cursor: string | undefined;
-    do {
-      const page: Page<Open> = await kernel.store.query<Open>(partition, { prefix: key('open', ''), ...(cursor === undefined ? {} : { cursor }) });
-      for (const row of page.rows) if (row.body.since <= before) yield partsOf(row.key)[1]!;
-      cursor = page.next;
-    } while (cursor !== undefined);
+    for await (const row of rowsOf<Open>(kernel.store, partition, key('open', ''))) if (row.body.since <= before) yield partsOf(row.key)[1]!;
+  }
+}
+
+/** Comes back to all that have been busy for longer than so many seconds. One that fails keeps no other waiting: the next sweep tries it again. */
+export async function comeBack(kernel: Kernel, collection: Collection, seconds: number, work: (id: string) => Promise<void>): Promise<void> {
+  for await (const id of openLongerThan(kernel, collection, seconds)) {
+    await work(id).catch((error: unknown) => kernel.log.warn({ error, collection: collection.name, id }, 'somebody has to come back once more'));
   }
 }
 
@@ -142,9 +157,16 @@ function spoken(kernel: Kernel, service: string, id: string, said: number, facts
   return outgoing;
 }
 
-function seenBy<State, Command>(model: Model<State, Command>, job: Job<Command>, cause: Cause, outcome: Outcome<State>): Seen {
+type Heard = Omit<Seen, 'outcome'>;
+
+function heardBy<State, Command>(model: Model<State, Command>, job: Job<Command>, cause: Cause): Heard {
   if (!cause.id || !cause.source || !cause.time) throw new Defect('a model that remembers by the inbox is told the cause of each command');
-  return { consumer: model.service, aggregate: job.id, source: cause.source, id: cause.id, time: cause.time, outcome };
+  return { consumer: model.service, aggregate: job.id, source: cause.source, id: cause.id, time: cause.time };
+}
+
+async function firstOutcome<State>(reader: Reader, partition: string, heard: Heard | undefined): Promise<Outcome<State> | undefined> {
+  const row = heard && (await reader.get<{ outcome: Outcome<State> }>(partition, seenKey(heard)));
+  return row?.body.outcome;
 }
 
 /** The relay's failure never fails the request: the rows are there, and the sweep will find them. */

@@ -1,6 +1,7 @@
-import { create, isPortError, isTransient, key, partitionOf, replace, type Row, type StreamEvent } from '../../ports/index.ts';
+import { create, isTransient, key, partitionOf, replace, type Row, type StreamEvent } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
-import { park, receiveEvent } from './park.ts';
+import { backOff } from './execute.ts';
+import { deathsMax, park, receiveEvent } from './park.ts';
 import type { AnyService, Kernel } from './service.ts';
 
 /**
@@ -10,7 +11,7 @@ import type { AnyService, Kernel } from './service.ts';
  * - A position is stored only when everything before it has succeeded or is parked, and it is replaced by version, so that two overlapping readers cannot move it back.
  * - While the store or a broker is down nothing is parked and nothing skipped: the partition stands and tries again.
  * - An event that ends the process cannot park itself. So starts without progress are counted; from the third on events are handled one by one, each marked before it
- *   is touched, and the one that is found marked is parked unhandled.
+ *   is touched, and the one that is found marked by the next start is parked unhandled, for a person.
  */
 
 interface Position {
@@ -27,7 +28,7 @@ export interface Follow {
   readonly signal: AbortSignal;
   /** Stop when there is nothing more to read, instead of waiting. */
   readonly untilDry?: boolean;
-  /** Called when the position has fallen out of retention, or when there is none yet. */
+  /** Called when the position has fallen out of retention, or when there has never been one. */
   readonly lost?: () => Promise<void>;
 }
 
@@ -42,8 +43,7 @@ export async function follow(kernel: Kernel, service: AnyService, options: Follo
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const waitSeconds = options.untilDry ? 0 : 20;
   const log = { service: service.name, stream, partition };
-  const store = await openPosition(kernel, service, stream, partition, () => stop.abort());
-  if (options.lost && store.after() === undefined) await options.lost();
+  const store = await openPosition(kernel, service, { ...options, signal }, () => stop.abort());
 
   /** In the order of the stream; the head of it decides how far we are. */
   const window: { position: string; done: boolean }[] = [];
@@ -51,6 +51,13 @@ export async function follow(kernel: Kernel, service: AnyService, options: Follo
   const room = signalling();
   signal.addEventListener('abort', room.ring);
   let after = store.after();
+
+  async function beginAnew(): Promise<void> {
+    await Promise.all(chains.values());
+    await options.lost?.();
+    await store.beginAnew();
+    after = undefined;
+  }
 
   function advance(): void {
     let last: string | undefined;
@@ -71,13 +78,13 @@ export async function follow(kernel: Kernel, service: AnyService, options: Follo
     chains.set(event.partitionkey, turn);
   }
 
+  if (options.lost && !store.known()) await beginAnew();
   while (!signal.aborted) {
     const batch = await patientRead(kernel, { ...options, signal }, after, waitSeconds, log);
     if (!batch || signal.aborted) break;
     if ('gap' in batch) {
       kernel.log.error(log, 'the position has fallen out of retention: events are missing');
-      await options.lost?.();
-      after = undefined;
+      await beginAnew();
       continue;
     }
     if (batch.events.length > 0) await store.begin();
@@ -118,10 +125,10 @@ async function patiently(kernel: Kernel, signal: AbortSignal, log: object, work:
 }
 
 async function aloneAndMarked(kernel: Kernel, service: AnyService, stream: string, event: StreamEvent, store: PositionStore, signal: AbortSignal, log: object): Promise<void> {
-  const killer = store.suspect() === event.position;
+  const killer = store.suspected() === event.position;
   if (!killer) await store.mark(event.position);
   const handled = await patiently(kernel, signal, log, () =>
-    killer ? park(kernel, service, stream, event, 'the process ended three times while this event was handled') : receiveEvent(kernel, service, stream, event),
+    killer ? park(kernel, service, stream, event, 'the process ended while this event was handled, three times', deathsMax) : receiveEvent(kernel, service, stream, event),
   );
   if (handled) await store.settleAlone(event.position);
 }
@@ -129,25 +136,35 @@ async function aloneAndMarked(kernel: Kernel, service: AnyService, stream: strin
 type PositionStore = Awaited<ReturnType<typeof openPosition>>;
 
 /** The stored position of one consumer in one partition. Moves are gathered while one is being written. */
-async function openPosition(kernel: Kernel, service: AnyService, stream: string, partition: string, overtaken: () => void) {
+async function openPosition(kernel: Kernel, service: AnyService, { stream, partition, signal }: Follow, overtaken: () => void) {
   const rowKey = key('position', service.name, stream, partition);
   const place = partitionOf(collections.consumers, rowKey);
   let row: Row<Position> | undefined = await kernel.store.get<Position>(place, rowKey);
+  const suspected = row?.body.suspect;
   let wanted: string | undefined;
   let writing: Promise<void> | undefined;
   let begun = false;
   /** How many events are still to be handled alone. */
   let alone = 0;
 
+  /**
+   * Tries until it is stored: a store that is down is waited for. When something else is stored, another reader has overtaken us, and what he has stored counts.
+   * Once we are stopped a failure ends it: then events come again.
+   */
   async function write(body: Position): Promise<void> {
-    try {
-      const { versions } = await kernel.store.commit(place, { writes: [row ? replace(row, body) : create(rowKey, body)] });
-      row = { key: rowKey, version: versions[0]!, body };
-    } catch (error) {
-      if (!isPortError(error)) throw error;
-      // Another reader, or our own write whose answer was lost: either way the stored position counts, and events may come again.
-      kernel.log.warn({ error: error.message, key: rowKey }, 'a position could not be stored');
-      overtaken();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        // The answer of an earlier try may have been lost.
+        const found = attempt === 1 ? row : await kernel.store.get<Position>(place, rowKey);
+        if (attempt > 1 && JSON.stringify(found?.body) === JSON.stringify(body)) return void (row = found);
+        if (found?.version !== row?.version) return overtaken();
+        const { versions } = await kernel.store.commit(place, { writes: [row ? replace(row, body) : create(rowKey, body)] });
+        return void (row = { key: rowKey, version: versions[0]!, body });
+      } catch (error) {
+        kernel.log.warn({ error, key: rowKey, attempt }, 'a position could not be stored');
+        if (!isTransient(error) || (signal.aborted && attempt > 1)) return overtaken();
+        await backOff(kernel, attempt, error);
+      }
     }
   }
 
@@ -162,15 +179,22 @@ async function openPosition(kernel: Kernel, service: AnyService, stream: string,
 
   return {
     after: (): string | undefined => row?.body.after,
-    suspect: (): string | undefined => row?.body.suspect,
+    known: (): boolean => row !== undefined,
+    /** The event at which the last process that was here has ended, if it was handled alone. */
+    suspected: (): string | undefined => suspected,
     cautious: (): boolean => alone > 0,
     /** Counts a start, before the first event is handled. */
     async begin(): Promise<void> {
       if (begun) return;
       begun = true;
       const starts = (row?.body.starts ?? 0) + 1;
-      if (starts > startsMax) alone = windowMax; // those that were under way together are at most a window
+      if (starts >= startsMax) alone = windowMax; // those that were under way together are at most a window
       await write({ ...row?.body, starts });
+    },
+    /** Forgets how far we were. */
+    async beginAnew(): Promise<void> {
+      while (writing) await writing;
+      await write({ starts: 0 });
     },
     move(position: string): void {
       wanted = position;
@@ -181,10 +205,10 @@ async function openPosition(kernel: Kernel, service: AnyService, stream: string,
       alone--;
       return write({ after: position, starts: alone > 0 ? row!.body.starts : 0 });
     },
-    /** Writes what is still to be written. A clean end is no start without progress. */
+    /** Writes what is still to be written. A clean end is no start without progress, and suspects nobody. */
     async end(): Promise<void> {
       while (writing) await writing;
-      if (row && row.body.starts > 0) await write({ ...row.body, starts: 0 });
+      if (row && row.body.starts > 0) await write({ ...(row.body.after === undefined ? {} : { after: row.body.after }), starts: 0 });
     },
   };
 }

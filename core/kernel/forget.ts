@@ -27,6 +27,7 @@ export async function forgetSeen(kernel: Kernel): Promise<number> {
   return dropped;
 }
 
+/** True also for what is no time at all. */
 export function isTooOld(time: string, now: number): boolean {
-  return now - Date.parse(time) > horizonDays * day;
+  return !(now - Date.parse(time) <= horizonDays * day);
 }

@@ -1,8 +1,18 @@
-import { key, partitionsOf, type Collection, type Row, type Store } from '../../ports/index.ts';
+import { key, partitionsOf, partsOf, type Collection, type Page, type Row, type Store } from '../../ports/index.ts';
+
+/** All rows under a prefix in one partition, in the order of their keys, `limit` at a time. A page may be short, or even empty, and still not be the last. */
+export async function* rowsOf<Body>(store: Store, partition: string, prefix: string, limit = 100): AsyncGenerator<Row<Body>> {
+  let cursor: string | undefined;
+  do {
+    const page: Page<Body> = await store.query<Body>(partition, { prefix, limit, ...(cursor === undefined ? {} : { cursor }) });
+    yield* page.rows;
+    cursor = page.next;
+  } while (cursor !== undefined);
+}
 
 /**
  * Lists rows of one noun over all shards of a collection, in the order of their keys. For people, not for handlers: it costs a query a shard.
- * `keep` may turn rows away; `next` is the key part behind which to go on.
+ * `keep` may turn rows away; `next` is the id behind which to go on.
  */
 export interface Listing<Body> {
   readonly collection: Collection;
@@ -20,7 +30,7 @@ export async function list<Body>(store: Store, { collection, noun, limit, after,
   const rows = found.flat().sort((a, b) => (a.key < b.key ? -1 : 1));
   const items = rows.slice(0, limit);
   const last = items.at(-1);
-  return rows.length > limit && last ? { items, next: last.key.slice(prefix.length) } : { items };
+  return rows.length > limit && last ? { items, next: partsOf(last.key)[1]! } : { items };
 }
 
 /** The first `count` rows of a partition that are kept. */

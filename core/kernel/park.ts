@@ -3,7 +3,8 @@ import {
   type Row, type StreamEvent, type Write, isMalformed, isTransient,
 } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
-import { handle, reasonOf } from './receive.ts';
+import { rowsOf } from './list.ts';
+import { handle, keepable, keyPart, reasonOf } from './receive.ts';
 import type { AnyService, Kernel } from './service.ts';
 
 /**
@@ -12,6 +13,9 @@ import type { AnyService, Kernel } from './service.ts';
  *
  * One head row per (consumer, stream, key), beside its list in one partition. Parking and releasing replace the head, and the head is deleted only at the version
  * at which the list was empty: so an event that comes in meanwhile is either parked behind the others or handled after them, never between.
+ *
+ * Parked keys try themselves again, at growing intervals. A try is written down before it begins: so one that ends with the process is known, and after the third
+ * such end only a person tries again.
  */
 
 interface Head {
@@ -25,20 +29,25 @@ interface Head {
   readonly attempts: number;
   /** Milliseconds since 1970: when the key tries itself again. */
   readonly notBefore: number;
+  /** Tries that ended with the process. */
+  readonly deaths: number;
   readonly at: string;
 }
 
 type Item = StreamEvent;
 
 const retryAfterSeconds = [5, 30, 120, 600, 3_600];
+const waitAfter = (attempts: number): number => retryAfterSeconds[Math.min(attempts, retryAfterSeconds.length - 1)]! * 1_000;
+export const deathsMax = 3;
 
 export interface ParkedKey extends Head {
   readonly items: number;
 }
 
 const place = (consumer: string, partitionkey: string): string => partitionOf(collections.consumers, `${consumer} ${partitionkey}`);
-const headKey = (consumer: string, stream: string, partitionkey: string): string => key('parked', consumer, stream, partitionkey);
-const itemKey = (consumer: string, stream: string, partitionkey: string, n: number): string => key('item', consumer, stream, partitionkey, String(n).padStart(10, '0'));
+const headKey = (consumer: string, stream: string, partitionkey: string): string => key('parked', consumer, stream, keyPart(partitionkey));
+const itemKey = (consumer: string, stream: string, partitionkey: string, n: number): string => itemPrefix(consumer, stream, partitionkey) + String(n).padStart(10, '0');
+const itemPrefix = (consumer: string, stream: string, partitionkey: string): string => key('item', consumer, stream, keyPart(partitionkey), '');
 
 /** Handles one event of a stream, or parks it. Throws only transient failures: then the partition has to stand. */
 export async function receiveEvent(kernel: Kernel, service: AnyService, stream: string, event: StreamEvent): Promise<void> {
@@ -55,16 +64,17 @@ export async function receiveEvent(kernel: Kernel, service: AnyService, stream: 
   }
 }
 
-export async function park(kernel: Kernel, service: AnyService, stream: string, event: StreamEvent, reason: string): Promise<void> {
+/** With `deaths` that are known already: how often the process ended while this event was handled. */
+export async function park(kernel: Kernel, service: AnyService, stream: string, event: StreamEvent, reason: string, deaths = 0): Promise<void> {
   const partition = place(service.name, event.partitionkey);
   for (;;) {
     const head = await kernel.store.get<Head>(partition, headKey(service.name, stream, event.partitionkey));
     const now = kernel.clock.now();
-    const first: Head = { consumer: service.name, stream, partitionkey: event.partitionkey, reason, next: 0, attempts: 0, notBefore: now + retryAfterSeconds[0]! * 1_000, at: timestamp(now) };
+    const first: Head = { consumer: service.name, stream, partitionkey: event.partitionkey, reason, next: 0, attempts: 0, notBefore: now + waitAfter(0), deaths, at: timestamp(now) };
     const body = head?.body ?? first;
     const writes: Write[] = [
       head ? replace(head, { ...body, next: body.next + 1 }) : create(headKey(service.name, stream, event.partitionkey), { ...body, next: 1 }),
-      create(itemKey(service.name, stream, event.partitionkey, body.next), event satisfies Item),
+      create(itemKey(service.name, stream, event.partitionkey, body.next), { ...event, message: keepable(event.message) } satisfies Item),
     ];
     if (await committed(kernel, partition, writes)) return;
   }
@@ -76,19 +86,22 @@ export async function retryParked(kernel: Kernel, services: readonly AnyService[
   for (const partition of only ? [place(only.consumer, only.partitionkey)] : partitionsOf(collections.consumers)) {
     for (const head of await heads(kernel, partition)) {
       const service = services.find(({ name }) => name === head.body.consumer);
-      const asked = only !== undefined && head.body.consumer === only.consumer && head.body.partitionkey === only.partitionkey;
-      if (service && (asked || (!only && head.body.notBefore <= kernel.clock.now())) && (await release(kernel, service, partition, head))) freed++;
+      const wanted = only ? head.body.consumer === only.consumer && head.body.partitionkey === only.partitionkey : isDue(head.body, kernel.clock.now());
+      if (service && wanted && (await release(kernel, service, partition, head))) freed++;
     }
   }
   return freed;
 }
 
+const isDue = ({ notBefore, deaths }: Head, now: number): boolean => notBefore <= now && deaths < deathsMax;
+
 export async function parkedKeys(kernel: Kernel): Promise<ParkedKey[]> {
   const found: ParkedKey[] = [];
   for (const partition of partitionsOf(collections.consumers)) {
     for (const { body } of await heads(kernel, partition)) {
-      const items = await kernel.store.query(partition, { prefix: key('item', body.consumer, body.stream, body.partitionkey, ''), limit: 1000 });
-      found.push({ ...body, items: items.rows.length });
+      let items = 0;
+      for await (const _ of rowsOf(kernel.store, partition, itemPrefix(body.consumer, body.stream, body.partitionkey))) items++;
+      found.push({ ...body, items });
     }
   }
   return found;
@@ -96,57 +109,52 @@ export async function parkedKeys(kernel: Kernel): Promise<ParkedKey[]> {
 
 async function heads(kernel: Kernel, partition: string): Promise<Row<Head>[]> {
   const found: Row<Head>[] = [];
-  let cursor: string | undefined;
-  do {
-    const page = await kernel.store.query<Head>(partition, { prefix: 'parked|', limit: 200, ...(cursor === undefined ? {} : { cursor }) });
-    found.push(...page.rows);
-    cursor = page.next;
-  } while (cursor !== undefined);
+  for await (const row of rowsOf<Head>(kernel.store, partition, key('parked', ''))) found.push(row);
   return found;
 }
 
 /** Replays the list in order until it is empty, or until one fails again. */
 async function release(kernel: Kernel, service: AnyService, partition: string, found: Row<Head>): Promise<boolean> {
   const { stream, partitionkey } = found.body;
-  const prefix = key('item', service.name, stream, partitionkey, '');
+  let { deaths } = found.body;
+  const prefix = itemPrefix(service.name, stream, partitionkey);
   for (;;) {
     const head = await kernel.store.get<Head>(partition, found.key);
     if (!head) return true;
-    const item = await firstRow<Item>(kernel, partition, prefix);
+    const { value: item } = await rowsOf<Item>(kernel.store, partition, prefix, 1).next();
     if (!item) {
       if (await committed(kernel, partition, [remove(head)])) return true;
       continue;
     }
+    const notBefore = kernel.clock.now() + waitAfter(head.body.attempts + 1);
+    const trying = await committed(kernel, partition, [replace(head, { ...head.body, deaths: deaths + 1, notBefore })]);
+    if (!trying) return false; // somebody else tries, or one more has been parked: the next round will see
     try {
       if (isMalformed(item.body.message)) throw new Error(`malformed: ${item.body.message.malformed}`);
       await handle(kernel, service, item.body.message);
     } catch (error) {
-      const attempts = head.body.attempts + 1;
-      const wait = retryAfterSeconds[Math.min(attempts, retryAfterSeconds.length - 1)]!;
-      await committed(kernel, partition, [replace(head, { ...head.body, attempts, reason: reasonOf(error), notBefore: kernel.clock.now() + wait * 1_000 })]);
+      const blamed = { reason: reasonOf(error), attempts: head.body.attempts + 1, deaths: 0 };
+      await note(kernel, partition, found.key, isTransient(error) ? { deaths, notBefore: head.body.notBefore } : blamed);
       return false;
     }
-    await committed(kernel, partition, [replace(head, { ...head.body, attempts: 0 }), remove(item)]);
+    deaths = 0;
+    await committed(kernel, partition, [replace({ ...head, version: trying[0]! }, { ...head.body, attempts: 0, deaths, notBefore }), remove(item)]);
   }
 }
 
-/** A page may be empty and still have a next. */
-async function firstRow<Body>(kernel: Kernel, partition: string, prefix: string): Promise<Row<Body> | undefined> {
-  let cursor: string | undefined;
-  do {
-    const page = await kernel.store.query<Body>(partition, { prefix, limit: 1, ...(cursor === undefined ? {} : { cursor }) });
-    if (page.rows[0]) return page.rows[0];
-    cursor = page.next;
-  } while (cursor !== undefined);
-  return undefined;
+async function note(kernel: Kernel, partition: string, rowKey: string, news: Partial<Head>): Promise<void> {
+  for (;;) {
+    const head = await kernel.store.get<Head>(partition, rowKey);
+    if (!head || (await committed(kernel, partition, [replace(head, { ...head.body, ...news })]))) return;
+  }
 }
 
-async function committed(kernel: Kernel, partition: string, writes: Write[]): Promise<boolean> {
+/** The new versions; `undefined` after a conflict. */
+async function committed(kernel: Kernel, partition: string, writes: Write[]): Promise<readonly string[] | undefined> {
   try {
-    await kernel.store.commit(partition, { writes });
-    return true;
+    return (await kernel.store.commit(partition, { writes })).versions;
   } catch (error) {
-    if (isPortError(error, 'conflict')) return false;
+    if (isPortError(error, 'conflict')) return undefined;
     throw error;
   }
 }

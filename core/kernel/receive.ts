@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import {
-  Invalid, create, isMalformed, isPortError, isTransient, key, partitionOf, replace, timestamp,
+  Invalid, create, isMalformed, isPortError, isTransient, key, limits, partitionOf, replace, timestamp,
   type Malformed, type Message, type Received,
 } from '../../ports/index.ts';
 import { collections, events, isEventName, type EventName } from '../flow.ts';
@@ -22,7 +23,7 @@ export async function handle(kernel: Kernel, service: AnyService, message: Messa
 /** The message with its data in the declared shape. Unknown fields are dropped: a newer speaker may say more. Throws `Invalid`. */
 export function checked(message: Message): Message {
   const { shape, version } = events[message.type as EventName];
-  if (Number(message.dataversion) > version) throw new Invalid(`${message.type} has version ${message.dataversion}, known is ${version}`);
+  if (!(Number(message.dataversion) <= version)) throw new Invalid(`${message.type} has version ${message.dataversion}, known is ${version}`);
   const result = shape.safeParse(message.data);
   if (result.success) return { ...message, data: result.data };
   throw new Invalid(`${message.type} ${message.id}`, result.error.issues.map(({ path, message: detail }) => ({ pointer: '/data' + path.map((p) => `/${String(p)}`).join(''), detail })));
@@ -67,8 +68,8 @@ export interface DeadLetter {
 /** Dead letters live in our own store, on every family. First the letter, then the settling: a crash between the two buries twice, under one key. */
 async function bury(kernel: Kernel, service: AnyService, latest: () => Received, reason: string): Promise<void> {
   const received = latest();
-  const id = isMalformed(received.message) ? String(fingerprint(received.message.raw)) : `${received.message.source} ${received.message.id}`;
-  const body: DeadLetter = { channel: received.queue, consumer: service.name, reason, attempts: received.attempts, message: received.message, at: timestamp(kernel.clock.now()) };
+  const id = isMalformed(received.message) ? digest(received.message.raw) : keyPart(`${received.message.source} ${received.message.id}`);
+  const body: DeadLetter = { channel: received.queue, consumer: service.name, reason, attempts: received.attempts, message: keepable(received.message), at: timestamp(kernel.clock.now()) };
   await put(kernel, partitionOf(collections.dead, id), key('dead', service.name, id), body);
   await kernel.queue.done(latest());
 }
@@ -85,10 +86,15 @@ async function put(kernel: Kernel, partition: string, rowKey: string, body: unkn
   }
 }
 
-function fingerprint(text: string): number {
-  let hash = 0;
-  for (let i = 0; i < text.length; i++) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
-  return hash >>> 0;
+/** Strangers can send to our channels as well, and what they send fits no limit of ours: their names are cut to the length of a key … */
+export const keyPart = (text: string): string => (text.length <= 150 ? text : digest(text));
+const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+/** … and of a message that is larger than a row a person gets to see the beginning. */
+export function keepable(message: Message | Malformed): Message | Malformed {
+  const text = isMalformed(message) ? message.raw : JSON.stringify(message);
+  if (Buffer.byteLength(JSON.stringify(message)) < limits.rowBytesMax - 10_000) return message;
+  return { malformed: `${isMalformed(message) ? message.malformed : 'too large to be kept'}; this is the beginning of ${text.length} characters`, raw: text.slice(0, 50_000) };
 }
 
 /** One line for a person; never a stack. */

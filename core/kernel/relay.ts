@@ -3,18 +3,23 @@ import {
   type AppendFailure, type Clock, type Message, type OutboxBody, type OutboxRow, type PortError, type Ports, type Road, type Row,
 } from '../../ports/index.ts';
 import { speaking } from '../flow.ts';
+import { rowsOf } from './list.ts';
 
 /**
  * THE RELAY: passes on what commits have said, and drops the outbox row when every road has it.
  *
  * - Order is promised per (channel, subject), by sequence. What an earlier message of the subject still waits for, a later one waits for too; another subject does not.
  * - At least once: a crash between sending and dropping sends again.
- * - What nobody will ever take (`tooLarge`, `denied`, `missing`) is marked stuck, for a person; it holds back only its own channel and subject.
+ * - What nobody will ever take (`tooLarge`, `denied`, `missing`) is marked stuck when all its other roads have it, for a person; it holds back only its own channel
+ *   and subject.
  */
 export interface Relay {
   /** Tries now, waits at most `waitSeconds`, never throws. What is not gone by then goes on in the background, or is found by the sweep. */
   pass(rows: readonly OutboxRow[]): Promise<void>;
-  /** Passes on every row that is older than so many seconds. Safe to run on several instances at once: it can only duplicate. Answers how many rows it tried. */
+  /**
+   * Passes on every row that is older than so many seconds. Safe to run on several instances at once: it can only duplicate. Answers how many rows it tried.
+   * A partition that fails keeps no other waiting; the first failure is thrown at the end.
+   */
   sweep(olderThanSeconds: number): Promise<number>;
 }
 
@@ -51,36 +56,38 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
 
   async function deliverInTurn(row: OutboxRow): Promise<void> {
     const held = new Set<string>();
-    for (const elder of await elders(row)) (await send(elder, held)).forEach((channel) => held.add(channel));
+    for await (const elder of elders(row)) (await send(elder, held)).forEach((channel) => held.add(channel));
     await send(row, held);
   }
 
-  /** Rows of the same subject that were said before. The first message of a subject has none, and is most of them. */
-  async function elders(row: OutboxRow): Promise<OutboxRow[]> {
-    const { subject, sequence } = row.body.message;
-    if (Number(sequence) === 0) return [];
-    const { rows } = await store.query<OutboxBody>(row.partition, { prefix: key('outbox', subject, ''), limit: batchMax });
-    return rows.filter((elder) => elder.key < row.key).map((elder) => ({ ...elder, partition: row.partition }));
+  /** Rows of the same subject that were said before, eldest first. The first message of a subject has none, and is most of them. */
+  async function* elders({ partition, key: rowKey, body: { message } }: OutboxRow): AsyncGenerator<OutboxRow> {
+    if (Number(message.sequence) === 0) return;
+    for await (const elder of rowsOf<OutboxBody>(store, partition, key('outbox', message.subject, ''))) {
+      if (elder.key >= rowKey) return;
+      yield { ...elder, partition };
+    }
   }
 
   /** Sends over every road that is not held; answers the channels that are still to go. */
   async function send(row: OutboxRow, held: ReadonlySet<string>): Promise<string[]> {
-    const { message, roads } = row.body;
-    const results = await Promise.all(roads.map(async (road) => (row.body.stuck || held.has(road.channel) ? 'held' : laneOf(road)(message))));
+    const { message, roads, stuck } = row.body;
+    const results = await Promise.all(roads.map(async (road) => (stuck || held.has(road.channel) ? 'held' : laneOf(road)(message))));
     const left = roads.filter((_, i) => results[i] !== undefined);
-    await settle(row, left, results.find((result) => typeof result === 'object'));
+    await settle(row, left, results.filter((result) => isPortError(result)));
     return left.map((road) => road.channel);
   }
 
-  async function settle(row: OutboxRow, left: readonly Road[], error: PortError | undefined): Promise<void> {
-    if (left.length === row.body.roads.length && !error) return;
+  async function settle(row: OutboxRow, left: readonly Road[], errors: readonly PortError[]): Promise<void> {
+    if (left.length === row.body.roads.length && errors.length === 0) return;
+    const hopeless = errors.length === left.length && errors.every((error) => isPortError(error, 'tooLarge', 'denied', 'missing'));
     const attempts = row.body.attempts + 1;
     const body: OutboxBody = {
       ...row.body,
       roads: left,
       attempts,
       notBefore: clock.now() + Math.min(300_000, 1_000 * 2 ** Math.min(attempts, 10)),
-      ...(isPortError(error, 'tooLarge', 'denied', 'missing') ? { stuck: error.message } : {}),
+      ...(hopeless ? { stuck: errors.map(({ message }) => message).join('; ') } : {}),
     };
     // A conflict: somebody else has settled it.
     await store.commit(row.partition, { writes: [left.length === 0 ? remove(row) : replace(row, body)] }).catch(ignoreConflict);
@@ -93,11 +100,10 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
     do {
       const page = await store.query<OutboxBody>(partition, { prefix: 'outbox|', limit: batchMax, ...(cursor === undefined ? {} : { cursor }) });
       const due = page.rows.filter((row) => row.body.at <= before && row.body.notBefore <= clock.now() && !row.body.stuck);
-      if (due.length > 0 && !leased) {
-        leased = await lease(partition);
-        if (!leased) return tried;
-      }
-      for (const row of due) await deliver({ ...row, partition });
+      if (due.length > 0 && !(leased ??= await lease(partition))) return tried;
+      // Whoever delivers the youngest row of a subject delivers its elders first.
+      const youngest = new Map(due.map((row) => [row.body.message.subject, row]));
+      await Promise.all([...youngest.values()].map((row) => deliver({ ...row, partition })));
       tried += due.length;
       cursor = page.next;
     } while (cursor !== undefined);
@@ -124,9 +130,11 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
     async sweep(olderThanSeconds) {
       const before = clock.now() - olderThanSeconds * 1_000;
       let tried = 0;
-      for (const collection of speaking) {
-        for (const partition of partitionsOf(collection)) tried += await sweepPartition(partition, before);
+      const failures: unknown[] = [];
+      for (const partition of speaking.flatMap(partitionsOf)) {
+        await sweepPartition(partition, before).then((rows) => (tried += rows), (error: unknown) => failures.push(error));
       }
+      if (failures.length > 0) throw failures[0];
       return tried;
     },
   };
@@ -135,11 +143,8 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
 /** Rows that nobody will take, for a person. */
 export async function stuckRows(store: Ports['store']): Promise<OutboxRow[]> {
   const found: OutboxRow[] = [];
-  for (const collection of speaking) {
-    for (const partition of partitionsOf(collection)) {
-      const { rows } = await store.query<OutboxBody>(partition, { prefix: 'outbox|', limit: 1000 });
-      found.push(...rows.filter((row) => row.body.stuck).map((row) => ({ ...row, partition })));
-    }
+  for (const partition of speaking.flatMap(partitionsOf)) {
+    for await (const row of rowsOf<OutboxBody>(store, partition, 'outbox|')) if (row.body.stuck) found.push({ ...row, partition });
   }
   return found;
 }
@@ -185,13 +190,15 @@ function createLane(sendAll: (messages: readonly Message[]) => Promise<AppendFai
 /** Waits for work, but not longer than so many seconds; the work goes on. One slow tick serves all who wait, instead of a timer each. */
 function createPatience(clock: Clock, seconds: number): { upTo(work: Promise<unknown>): Promise<void> } {
   const waiting = new Set<{ until: number; resolve: () => void }>();
+  const tickMilliseconds = seconds * 250;
   let ticking = false;
 
   async function tick(): Promise<void> {
     ticking = true;
     while (waiting.size > 0) {
-      await clock.sleep(seconds * 250);
-      for (const each of waiting) if (each.until <= clock.now()) each.resolve();
+      await clock.sleep(tickMilliseconds);
+      // Nobody waits longer: who would be due before the next tick goes now.
+      for (const each of waiting) if (each.until < clock.now() + tickMilliseconds) each.resolve();
     }
     ticking = false;
   }

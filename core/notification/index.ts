@@ -1,12 +1,12 @@
-import { isPortError, isRefusal, key, partitionOf, timestamp, type PortError } from '../../ports/index.ts';
+import { isPortError, isRefusal, key, partitionOf, timestamp, type Letter } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
-import { backOff, execute, openLongerThan, type Document } from '../kernel/execute.ts';
+import { backOff, comeBack, execute, type Document } from '../kernel/execute.ts';
 import { list } from '../kernel/list.ts';
 import { causeOf, type Cause } from '../kernel/model.ts';
 import type { Kernel, Reply, Service } from '../kernel/service.ts';
 import type { OrderPlaced } from '../order/events.ts';
 import type { MailState, MailView, Milestone } from './events.ts';
-import { claimsOf, letters, type Letters, type Reached } from './letters.ts';
+import { claimsOf, letters, type Letters, type Mail, type Reached } from './letters.ts';
 import { letterOf, subjectOf } from './views.ts';
 
 /** NOTIFICATION MANAGEMENT: one letter per customer and milestone, ever. */
@@ -53,44 +53,53 @@ const waitingSeconds = 30;
 
 /** Sends a letter that has been claimed, and notes what became of it. A mailer that is down stops nobody: the letter waits for the sweep. */
 async function post(kernel: Kernel, orderId: string, state: Letters, milestone: Milestone): Promise<void> {
-  const letter = letterOf(state, milestone, kernel.settings);
+  await note(kernel, orderId, milestone, await tryToSend(kernel, letterOf(state, milestone, kernel.settings)));
+}
+
+async function tryToSend(kernel: Kernel, letter: Letter): Promise<MailState> {
   for (let attempt = 1; ; attempt++) {
     try {
       await kernel.mailer.send(letter);
-      return await confirm(kernel, orderId, milestone, 'sent');
+      return 'sent';
     } catch (error) {
       if (!isPortError(error)) throw error;
-      if (error.kind === 'throttled' && attempt < triesMax) await backOff(kernel, attempt, error);
-      else return settle(kernel, orderId, milestone, error);
+      kernel.log.warn({ letter: letter.key, kind: error.kind, attempt }, 'a letter could not be sent');
+      if (error.kind === 'unavailable') return ask(kernel, letter.key);
+      if (error.kind !== 'throttled') return 'refused';
+      if (attempt === triesMax) return 'waiting';
+      await backOff(kernel, attempt, error);
     }
   }
 }
 
-async function settle(kernel: Kernel, orderId: string, milestone: Milestone, error: PortError): Promise<void> {
-  kernel.log.warn({ orderId, milestone, kind: error.kind }, 'a letter could not be sent');
-  if (error.kind === 'unavailable') return settleUnknown(kernel, orderId, milestone);
-  return confirm(kernel, orderId, milestone, error.kind === 'throttled' ? 'waiting' : 'refused');
+/**
+ * Nobody knows whether it was sent: the mailer is asked. What it cannot tell is listed for a person, never repeated in silence. While it does not answer at all, the
+ * letter stays as it is, and the sweep asks again.
+ */
+async function ask(kernel: Kernel, letterKey: string): Promise<MailState> {
+  try {
+    return ({ sent: 'sent', notSent: 'waiting', unknown: 'uncertain' } as const)[await kernel.mailer.ask(letterKey)];
+  } catch (error) {
+    if (isPortError(error)) return 'sending';
+    throw error;
+  }
 }
 
-/** Nobody knows whether it was sent: the mailer is asked. What it cannot tell is listed for a person, never repeated in silence. */
-async function settleUnknown(kernel: Kernel, orderId: string, milestone: Milestone): Promise<void> {
-  const known = await kernel.mailer.ask(`${orderId}.${milestone}`).catch(() => 'unknown' as const);
-  await confirm(kernel, orderId, milestone, known === 'sent' ? 'sent' : known === 'notSent' ? 'waiting' : 'uncertain');
-}
-
-async function confirm(kernel: Kernel, orderId: string, milestone: Milestone, state: Exclude<MailState, 'sending'>): Promise<void> {
+async function note(kernel: Kernel, orderId: string, milestone: Milestone, state: MailState): Promise<void> {
+  if (state === 'sending') return;
   await execute(kernel, letters, { id: orderId, command: { do: 'confirm', milestone, state, now: now(kernel) } }, { correlationid: orderId });
 }
 
 /** Comes back to letters that are still to be sent, and to claims older than so many seconds that were never confirmed. */
 export async function sweepClaims(kernel: Kernel, claimedSecondsAgo: number): Promise<void> {
-  for await (const orderId of openLongerThan(kernel, collections.letters, Math.min(waitingSeconds, claimedSecondsAgo))) {
+  await comeBack(kernel, collections.letters, Math.min(waitingSeconds, claimedSecondsAgo), async (orderId) => {
     const row = await kernel.store.get<Document<Letters>>(partitionOf(collections.letters, orderId), key('letters', orderId));
-    for (const [milestone, mail] of Object.entries(row?.body.state.mails ?? {}) as [Milestone, { state: MailState; at: string }][]) {
-      if (mail.state === 'sending' && Date.parse(mail.at) <= kernel.clock.now() - claimedSecondsAgo * 1_000) await settleUnknown(kernel, orderId, milestone);
-      await sendWaiting(kernel, orderId, milestone);
+    for (const [milestone, { state, at }] of Object.entries(row?.body.state.mails ?? {}) as [Milestone, Mail][]) {
+      const old = Date.parse(at) <= kernel.clock.now() - claimedSecondsAgo * 1_000;
+      if (state === 'sending' && old) await note(kernel, orderId, milestone, await ask(kernel, `${orderId}.${milestone}`));
+      if (state === 'sending' ? old : state === 'waiting') await sendWaiting(kernel, orderId, milestone);
     }
-  }
+  });
 }
 
 async function sendWaiting(kernel: Kernel, orderId: string, milestone: Milestone): Promise<void> {

@@ -55,11 +55,12 @@ function decide(state: Letters, command: LettersCommand): readonly Fact[] {
   }
 }
 
+/** The letter of what is heard now goes first: when that is the order itself, the confirmation goes before those that had to wait for it. */
 function hear(state: Letters, { milestone, reached, order, now }: Extract<LettersCommand, { do: 'hear' }>): Fact[] {
   if (milestone in state.reached) return [];
   const heard: Fact = { type: 'MilestoneReached', data: { milestone, reached, order } };
   if (!state.order && !order) return [heard];
-  const due = [...(Object.keys(state.reached) as Milestone[]), milestone].filter((each) => !(each in state.mails));
+  const due = [milestone, ...(Object.keys(state.reached) as Milestone[])].filter((each) => !(each in state.mails));
   return [heard, ...due.map((each) => claimed(each, now))];
 }
 

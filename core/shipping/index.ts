@@ -1,6 +1,6 @@
-import { isPortError, isRefusal, key, partitionOf, refuse, timestamp, type Booking, type TrackingFact } from '../../ports/index.ts';
+import { isPortError, isRefusal, key, partitionOf, refuse, timestamp, type Booking, type BookingRequest, type TrackingFact } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
-import { backOff, execute, openLongerThan, type Document } from '../kernel/execute.ts';
+import { backOff, comeBack, execute, type Document } from '../kernel/execute.ts';
 import { causeOf, type Cause } from '../kernel/model.ts';
 import type { Kernel, Reply, Service } from '../kernel/service.ts';
 import { parcelId, parcels } from './parcel.ts';
@@ -16,7 +16,9 @@ export const shipping: Service<'shipping'> = {
       const { orderId, shipTo, lines } = message.data;
       const items = lines.map(({ sku, quantity }) => ({ sku, quantity }));
       const outcome = await execute(kernel, shipments, { id: orderId, command: { do: 'ship', shipTo, items, at: timestamp(kernel.clock.now()) } }, causeOf(message));
-      if (!isRefusal(outcome) && isClaimed(outcome.state)) await book(kernel, orderId, outcome.state, causeOf(message));
+      if (isRefusal(outcome) || !isClaimed(outcome.state)) return;
+      // A claim that was there before us may have been acted upon: that is asked first.
+      await (outcome.facts.length > 0 ? book : goOn)(kernel, orderId, outcome.state, causeOf(message));
     },
     async CancellationRequested(kernel, message) {
       const { orderId } = message.data;
@@ -54,51 +56,69 @@ const triesMax = 3;
 /** A claim that nobody has confirmed for so long, and of which the carrier cannot tell what became of it, is a person's. */
 const uncertainAfterSeconds = 300;
 
-/**
- * Books a parcel whose booking is claimed. A carrier that is down stops nobody else: after some tries the claim stays behind for the sweep.
- * The parcel is told its order before OrderFulfillment is said, so a crash between the two is made good by whoever comes back.
- */
-async function book(kernel: Kernel, orderId: string, { parcel }: Shipment, cause: Cause): Promise<void> {
-  for (let attempt = 1; attempt <= triesMax; attempt++) {
-    try {
-      return await confirm(kernel, orderId, await kernel.carrier.book({ orderId, ...parcel! }), cause);
-    } catch (error) {
-      if (isPortError(error, 'denied', 'tooLarge')) {
-        await execute(kernel, shipments, { id: orderId, command: { do: 'giveUp', refused: error.message } }, cause);
-        return;
-      }
-      if (!isPortError(error, 'throttled', 'unavailable')) throw error;
-      if (error.kind === 'unavailable' && !(await safeToRepeat(kernel, orderId, cause))) return;
-      await backOff(kernel, attempt, error);
-    }
+/** What became of a claim. `none`: booking now is safe. `unknown`: the carrier cannot tell. `silent`: he does not answer. */
+type Became = Booking | { readonly refused: string } | 'none' | 'unknown' | 'silent';
+
+/** Books a parcel whose booking is claimed. A carrier that is down stops nobody else: after some tries the claim stays behind for the sweep. */
+async function book(kernel: Kernel, orderId: string, shipment: Shipment, cause: Cause): Promise<void> {
+  let became: Became = 'none';
+  for (let attempt = 1; became === 'none' && attempt <= triesMax; attempt++) {
+    if (attempt > 1) await backOff(kernel, attempt, { kind: 'throttled' });
+    became = await tryToBook(kernel, { orderId, ...shipment.parcel! });
   }
-  kernel.log.warn({ orderId }, 'the carrier does not answer; the booking waits for the sweep');
+  await note(kernel, orderId, shipment, became, cause);
 }
 
+/** Goes on with a claim that somebody has left behind. */
+async function goOn(kernel: Kernel, orderId: string, shipment: Shipment, cause: Cause): Promise<void> {
+  if (shipment.uncertain) return;
+  const became = await ask(kernel, orderId);
+  if (became === 'none') await book(kernel, orderId, shipment, cause);
+  else await note(kernel, orderId, shipment, became, cause);
+}
+
+async function tryToBook(kernel: Kernel, request: BookingRequest): Promise<Became> {
+  try {
+    return await kernel.carrier.book(request);
+  } catch (error) {
+    if (isPortError(error, 'denied', 'tooLarge')) return { refused: error.message };
+    if (isPortError(error, 'throttled')) return 'none';
+    if (isPortError(error, 'unavailable')) return ask(kernel, request.orderId);
+    throw error;
+  }
+}
+
+async function ask(kernel: Kernel, orderId: string): Promise<Became> {
+  try {
+    return await kernel.carrier.find(orderId);
+  } catch (error) {
+    if (isPortError(error)) return 'silent';
+    throw error;
+  }
+}
+
+async function note(kernel: Kernel, orderId: string, { claimedAt }: Shipment, became: Became, cause: Cause): Promise<void> {
+  if (typeof became === 'object') {
+    if ('refused' in became) await execute(kernel, shipments, { id: orderId, command: { do: 'giveUp', refused: became.refused } }, cause);
+    else await confirm(kernel, orderId, became, cause);
+    return;
+  }
+  kernel.log.warn({ orderId, became }, 'a booking is not confirmed; it waits for the sweep');
+  const old = kernel.clock.now() - Date.parse(claimedAt!) > uncertainAfterSeconds * 1_000;
+  if (became === 'unknown' && old) await execute(kernel, shipments, { id: orderId, command: { do: 'doubt' } }, cause);
+}
+
+/** The parcel is told its order before OrderFulfillment is said, so a crash between the two is made good by whoever comes back. */
 async function confirm(kernel: Kernel, orderId: string, booking: Booking, cause: Cause): Promise<void> {
   const { carrier, trackingNumber } = booking;
   await execute(kernel, parcels, { id: parcelId(booking), command: { do: 'assign', orderId, carrier, trackingNumber } }, cause);
   await execute(kernel, shipments, { id: orderId, command: { do: 'confirm', orderId, booking } }, cause);
 }
 
-/** After an unknown outcome: asks the carrier. Confirms what it has booked; `false` when there is nothing more to do now. */
-async function safeToRepeat(kernel: Kernel, orderId: string, cause: Cause): Promise<boolean> {
-  const found = await kernel.carrier.find(orderId).catch(() => 'unknown' as const);
-  if (found === 'none') return true;
-  if (found !== 'unknown') await confirm(kernel, orderId, found, cause);
-  return false;
-}
-
 /** Goes on with bookings that were claimed longer than so many seconds ago. */
 export async function sweepBookings(kernel: Kernel, olderThanSeconds: number): Promise<void> {
-  for await (const orderId of openLongerThan(kernel, collections.shipments, olderThanSeconds)) {
+  await comeBack(kernel, collections.shipments, olderThanSeconds, async (orderId) => {
     const row = await kernel.store.get<Document<Shipment>>(partitionOf(collections.shipments, orderId), key('shipment', orderId));
-    if (!row || !isClaimed(row.body.state)) continue;
-    const { state } = row.body;
-    const cause = { correlationid: orderId };
-    if (await safeToRepeat(kernel, orderId, cause)) await book(kernel, orderId, state, cause);
-    else if (kernel.clock.now() - Date.parse(state.claimedAt!) > uncertainAfterSeconds * 1_000) {
-      await execute(kernel, shipments, { id: orderId, command: { do: 'doubt' } }, cause);
-    }
-  }
+    if (row && isClaimed(row.body.state)) await goOn(kernel, orderId, row.body.state, { correlationid: orderId });
+  });
 }

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import {
   isPortError, openQueue, openStore, openStream,
-  type Message, type PortErrorKind, type Queue, type QueueDriver, type Received, type Row, type Store, type StoreDriver, type Stream, type StreamDriver, type StreamEvent,
+  type Batch, type Message, type PortErrorKind, type Queue, type QueueDriver, type Received, type Row, type Store, type StoreDriver, type Stream, type StreamDriver, type StreamEvent,
 } from '../../ports/index.ts';
 
 /**
@@ -105,7 +105,9 @@ export const bodyOfBytes = (bytes: number): string => 'x'.repeat(bytes - 2);
 export async function allRows(store: Store, partition: string, prefix: string, options: { limit?: number; after?: string } = {}): Promise<Row[]> {
   const rows: Row[] = [];
   let cursor: string | undefined;
+  let pages = 0;
   do {
+    if (++pages > 20_000) throw new Error('the pages never end');
     const page = await store.query(partition, { prefix, ...options, ...(cursor === undefined ? {} : { cursor }) });
     rows.push(...page.rows);
     cursor = page.next;
@@ -115,7 +117,8 @@ export async function allRows(store: Store, partition: string, prefix: string, o
 
 export const keysOf = (rows: readonly Row[]): string[] => rows.map(({ key }) => key);
 
-const looksMax = 12;
+/** How often one looks again before one believes that there is nothing: an empty answer proves nothing. */
+export const looksMax = 12;
 
 /** Receives until there are `count`, or for a good many looks; unsettled. */
 export async function take(queue: Queue, name: string, count: number): Promise<Received[]> {
@@ -149,6 +152,15 @@ export async function readAll(stream: Stream, name: string, partition: string, a
     dry = batch.events.length === 0 ? dry + 1 : 0;
   }
   return events;
+}
+
+/** The first answer that says something: events or a gap. */
+export async function answerOf(stream: Stream, name: string, partition: string, options: { after: string; waitSeconds: number }): Promise<Batch> {
+  for (let look = 0; look < looksMax; look++) {
+    const batch = await stream.read(name, partition, { max: 10, ...options });
+    if ('gap' in batch || batch.events.length > 0) return batch;
+  }
+  return { events: [] };
 }
 
 /** The partition on which a key travels, found by trying. */

@@ -24,10 +24,11 @@ const pastRetention = (retentionDays + 1) * 86_400_000;
 const moody: Profile = { ...faultless, short: 0.4, empty: 0.3, reorder: 0.5, conflict: 0 };
 
 function memory(name: string, faults?: Profile): Family {
+  const random = randomFrom(7);
   let clock: VirtualClock;
   let drivers: Memory;
   const open = (engines?: Memory['engines']): Memory => {
-    drivers = openMemory({ ...names, clock, ...(engines ? { engines } : {}), ...(faults ? { faults: { profile: faults, random: randomFrom(7) } } : {}) });
+    drivers = openMemory({ ...names, clock, ...(engines ? { engines } : {}), ...(faults ? { faults: { profile: faults, random } } : {}) });
     return drivers;
   };
   return {
@@ -53,12 +54,13 @@ function memory(name: string, faults?: Profile): Family {
 }
 
 function embedded(name: string, faults?: Profile): Family {
+  const random = randomFrom(7);
   let clock: VirtualClock;
   let dataDir: string;
   let drivers: Embedded;
   const open = async (): Promise<Embedded> => {
     drivers = await openEmbedded({ ...names, clock, dataDir });
-    return faults ? hostile(drivers, faults, randomFrom(7), clock) : drivers;
+    return faults ? hostile(drivers, faults, random, clock) : drivers;
   };
   /** A stranger's text cannot come through the driver, so a message of ours is sent and then written over in the file. */
   const overwrite = async (table: 'messages' | 'events', text: string): Promise<void> => {

@@ -92,7 +92,7 @@ export function mailerSuite(family: MailerFamily): void {
       await mailer.send(letterOf('7.confirmation'));
       if (!mailer.mailbox) return;
       const raw = Buffer.from((await mailer.mailbox.read('7.confirmation'))!).toString('utf8');
-      expect(raw).to.match(/^Subject: Your order\r$/m).and.to.match(/^To: .*ada@example\.com/m);
+      expect(raw).to.match(/^Subject: Your order\r$/m).and.to.match(/^To:[^:]*ada@example\.com/m);
       expect(await mailer.mailbox.read('7.shipped')).to.equal(undefined);
     });
   });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Defect, limits, type Received } from '../../ports/index.ts';
-import { casesOf, expectNone, idsOf, refusal, said, saidOfBytes, settingOf, take, takeOne, world, type Family } from './family.ts';
+import { casesOf, expectNone, idsOf, looksMax, refusal, said, saidOfBytes, settingOf, take, takeOne, world, type Family } from './family.ts';
 
 export function queueSuite(family: Family): void {
   describe(`queue · ${family.name}`, () => {
@@ -193,16 +193,18 @@ export function queueSuite(family: Family): void {
         expect(idsOf([await takeOne(at.queue, 'work')])).to.deep.equal(['m1']);
       });
 
-      promises('keeps one lock apart from another', async () => {
-        await at.queue.send('work', [said('m1'), said('m2')]);
-        const [first, second] = await take(at.queue, 'work', 2);
-        await family.pass(lock / 2);
-        await at.queue.renew(second!);
-        await family.pass(lock / 2 + 1_000);
-        await refusal('lockLost', at.queue.done(first!));
-        expect(idsOf([await takeOne(at.queue, 'work')])).to.deep.equal(idsOf([first!]));
-        await expectNone(at.queue, 'work');
-      });
+      for (const [renewed, lost, title] of [[0, 1, 'frees a later lock though an earlier one was renewed'], [1, 0, 'frees an earlier lock though a later one was renewed']] as const) {
+        promises(title, async () => {
+          await at.queue.send('work', [said('m1'), said('m2')]);
+          const received = await take(at.queue, 'work', 2);
+          await family.pass(lock / 2);
+          await at.queue.renew(received[renewed]!);
+          await family.pass(lock / 2 + 1_000);
+          await refusal('lockLost', at.queue.done(received[lost]!));
+          expect(idsOf([await takeOne(at.queue, 'work')])).to.deep.equal(idsOf([received[lost]!]));
+          await expectNone(at.queue, 'work');
+        });
+      }
     });
 
     describe('delay and retry', () => {
@@ -291,8 +293,17 @@ export function queueSuite(family: Family): void {
     });
 
     describe('waiting', () => {
+      /** Waits, and waits again should a wait end early with nothing. */
+      async function wait(): Promise<Received[]> {
+        for (let look = 0; look < looksMax; look++) {
+          const received = await at.queue.receive('work', { max: 1, waitSeconds: 20 });
+          if (received.length > 0) return received;
+        }
+        return [];
+      }
+
       promises('wakes up when a message is sent', async () => {
-        const waiting = at.queue.receive('work', { max: 1, waitSeconds: 20 });
+        const waiting = wait();
         await family.pass(1_000);
         await at.queue.send('work', [said('m1')]);
         await family.pass(200);
@@ -307,7 +318,7 @@ export function queueSuite(family: Family): void {
 
       promises('notices a delayed message in time', async () => {
         await at.queue.send('work', [said('m1')], { delaySeconds: 5 });
-        const waiting = at.queue.receive('work', { max: 1, waitSeconds: 20 });
+        const waiting = wait();
         await family.pass(6_000);
         expect(idsOf(await nowFrom(waiting))).to.deep.equal(['m1']);
       });
@@ -316,7 +327,7 @@ export function queueSuite(family: Family): void {
         await at.queue.send('work', [said('m1')]);
         await takeOne(at.queue, 'work');
         await family.pass(lock - 5_000);
-        const waiting = at.queue.receive('work', { max: 1, waitSeconds: 20 });
+        const waiting = wait();
         await family.pass(6_000);
         const [again] = await nowFrom(waiting);
         expect(again?.attempts).to.equal(2);
@@ -349,7 +360,8 @@ export function queueSuite(family: Family): void {
         await family.pass(100);
         await at.queue.send('work', [said('m1')]);
         await family.pass(11_000);
-        expect(idsOf((await Promise.all(waiting.map(nowFrom))).flat())).to.deep.equal(['m1']);
+        const received = (await Promise.all(waiting.map(nowFrom))).flat();
+        expect(idsOf([...received, ...(await take(at.queue, 'work', 3))])).to.deep.equal(['m1']);
       });
     });
   });

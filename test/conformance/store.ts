@@ -28,7 +28,7 @@ export function storeSuite(family: Family): void {
         await commit(create('row', 1));
         expect(await at.store.get(place, 'other')).to.equal(undefined);
         expect(await at.store.get('order~01', 'row')).to.equal(undefined);
-        expect(await at.store.query('order~01', { prefix: '' })).to.deep.equal({ rows: [] });
+        expect(await allRows(at.store, 'order~01', '')).to.deep.equal([]);
       });
 
       promises('reads every commit that was acknowledged before', async () => {
@@ -379,6 +379,7 @@ export function storeSuite(family: Family): void {
         const found: string[] = [];
         let cursor: string | undefined;
         for (let pages = 0; pages === 0 || cursor !== undefined; pages++) {
+          expect(pages, 'pages').to.be.below(400);
           const page = await at.store.query(place, { prefix: 'row|', limit: 8, ...(cursor === undefined ? {} : { cursor }) });
           found.push(...keysOf([...page.rows]));
           cursor = page.next;
@@ -386,8 +387,7 @@ export function storeSuite(family: Family): void {
           if (last === undefined) continue;
           // The last row that was handed out goes, one before it comes, and one far behind.
           const row = await at.store.get(place, last);
-          await commit(...(row ? [remove(row)] : []), create(key('row', `000-${pages}`), 1), create(key('row', `900-${pages}`), 1));
-          if (pages > 40) break;
+          await commit(...(row ? [remove(row)] : []), create(key('row', `000-${pages}`), 1), ...(pages < 20 ? [create(key('row', `900-${pages}`), 1)] : []));
         }
         expect(found.filter((rowKey) => keys.includes(rowKey))).to.deep.equal(keys);
         expect(new Set(found).size).to.equal(found.length);
@@ -399,7 +399,9 @@ export function storeSuite(family: Family): void {
         await commit(...keys.map((rowKey) => create(rowKey, 1)));
         const found: string[] = [];
         let cursor: string | undefined;
+        let pages = 0;
         do {
+          expect(++pages, 'pages').to.be.below(400);
           const page = await at.store.query(place, { prefix: 'row|', limit: 4, ...(cursor === undefined ? {} : { cursor }) });
           found.push(...keysOf([...page.rows]));
           cursor = page.next;

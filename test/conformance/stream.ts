@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Defect, limits } from '../../ports/index.ts';
-import { casesOf, idsOf, partitionWith, readAll, refusal, said, saidOfBytes, settingOf, world, type Family } from './family.ts';
+import { answerOf, casesOf, idsOf, partitionWith, readAll, refusal, said, saidOfBytes, settingOf, world, type Family } from './family.ts';
 import { nowFrom } from './queue.ts';
 
 export function streamSuite(family: Family): void {
@@ -172,7 +172,7 @@ export function streamSuite(family: Family): void {
         const [first] = await readAll(at.stream, 'facts', partition);
         await family.expire!();
         await at.stream.append('facts', [of('a', 'm3')]);
-        expect(await at.stream.read('facts', partition, { after: first!.position, max: 10, waitSeconds: 0 })).to.deep.equal({ gap: true });
+        expect(await answerOf(at.stream, 'facts', partition, { after: first!.position, waitSeconds: 0 })).to.deep.equal({ gap: true });
         expect(idsOf(await readAll(at.stream, 'facts', partition))).to.deep.equal(['m3']);
       }, family.expire);
 
@@ -192,7 +192,7 @@ export function streamSuite(family: Family): void {
         const [first] = await readAll(at.stream, 'facts', partition);
         await family.expire!();
         await at.restart();
-        expect(await at.stream.read('facts', partition, { after: first!.position, max: 10, waitSeconds: 0 })).to.deep.equal({ gap: true });
+        expect(await answerOf(at.stream, 'facts', partition, { after: first!.position, waitSeconds: 0 })).to.deep.equal({ gap: true });
       }, family.expire);
     });
 
@@ -225,8 +225,8 @@ export function streamSuite(family: Family): void {
     });
 
     describe('waiting', () => {
-      const wait = (partition: string, after: string | undefined, options: { waitSeconds: number; signal?: AbortSignal }) =>
-        at.stream.read('facts', partition, { max: 10, ...options, ...(after === undefined ? {} : { after }) });
+      const wait = (partition: string, after: string, options: { waitSeconds: number; signal?: AbortSignal }) =>
+        at.stream.read('facts', partition, { max: 10, after, ...options });
 
       async function end(): Promise<{ partition: string; after: string }> {
         await at.stream.append('facts', [of('a', 'm1')]);
@@ -236,7 +236,7 @@ export function streamSuite(family: Family): void {
 
       promises('wakes up when an event is appended', async () => {
         const { partition, after } = await end();
-        const waiting = wait(partition, after, { waitSeconds: 20 });
+        const waiting = answerOf(at.stream, 'facts', partition, { after, waitSeconds: 20 });
         await family.pass(1_000);
         await at.stream.append('facts', [of('a', 'm2')]);
         await family.pass(200);
@@ -246,7 +246,7 @@ export function streamSuite(family: Family): void {
 
       promises('wakes up every reader that waits', async () => {
         const { partition, after } = await end();
-        const waiting = [1, 2, 3].map(() => wait(partition, after, { waitSeconds: 20 }));
+        const waiting = [1, 2, 3].map(() => answerOf(at.stream, 'facts', partition, { after, waitSeconds: 20 }));
         await family.pass(100);
         await at.stream.append('facts', [of('a', 'm2')]);
         await family.pass(200);

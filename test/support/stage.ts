@@ -1,9 +1,10 @@
-import { PortError, openStore, timestamp, type Message, type RawRow, type StoreDriver } from '../../ports/index.ts';
+import { PortError, openStore, timestamp, type Ids, type Message, type RawRow, type StoreDriver } from '../../ports/index.ts';
 import { createStoreEngine, type StoreEngine } from '../../adapters/engine/store.ts';
 import type { DataOf, EventName } from '../../core/flow.ts';
 import { inventory } from '../../core/inventory/index.ts';
+import { stockPartition } from '../../core/inventory/rows.ts';
 import { say } from '../../core/kernel/model.ts';
-import { handle } from '../../core/kernel/receive.ts';
+import { handle, reasonOf } from '../../core/kernel/receive.ts';
 import type { AnyService, Kernel } from '../../core/kernel/service.ts';
 import { createBooks, type Books } from './books.ts';
 import { createIds } from './ids.ts';
@@ -40,8 +41,8 @@ export interface Stage {
   deliver(message: Message): Promise<Task>;
   release(call: Call, how?: Parameters<Call['answer']>[0]): Promise<void>;
   kill(task: Task): void;
-  /** Lets this task alone go on until it wants to commit something whose key begins so; false if it came to its end instead. */
-  until(task: Task, keyStart: string): Promise<boolean>;
+  /** Lets this task alone go on up to such a call, which then waits. Throws if the task ends without one. */
+  until(task: Task, wanted: (call: Call) => boolean): Promise<Call>;
   /** Lets this task alone go on to its end. Throws what it threw. */
   finish(task: Task): Promise<void>;
   /** Handles the message from beginning to end, alone. */
@@ -54,6 +55,7 @@ export interface Stage {
 export function createStage(seed = 1): Stage {
   const engine = createStoreEngine();
   const books = createBooks();
+  const ids = createIds(seed);
   const calls: Call[] = [];
   let woken = 0;
 
@@ -101,7 +103,7 @@ export function createStage(seed = 1): Stage {
     const ended = (state: Task['state'], more: Partial<Task>): void => {
       if (task.state === 'running') Object.assign(task, { state, ...more });
     };
-    work(kernelOver(driverFor(task), seed)).then((result) => ended('done', { result }), (error: unknown) => ended('failed', { error }));
+    work(kernelOver(driverFor(task), ids)).then((result) => ended('done', { result }), (error: unknown) => ended('failed', { error }));
     await settle();
     return task;
   }
@@ -120,13 +122,13 @@ export function createStage(seed = 1): Stage {
     return call;
   };
 
-  async function until(task: Task, keyStart: string): Promise<boolean> {
+  async function until(task: Task, wanted: (call: Call) => boolean): Promise<Call> {
     while (task.state === 'running') {
-      const call = callOf(task);
-      if (call.kind === 'commit' && call.keys.some((each) => each.startsWith(keyStart))) return true;
-      await release(call);
+      const call = calls.find((each) => each.task === task && wanted(each));
+      if (call) return call;
+      await release(callOf(task));
     }
-    return false;
+    throw new Error(`${task.name} has come to its end: ${task.error === undefined ? task.state : reasonOf(task.error)}`);
   }
 
   async function finish(task: Task): Promise<void> {
@@ -164,30 +166,39 @@ export function createStage(seed = 1): Stage {
   return stage;
 }
 
+/** A commit of a row whose key begins so. */
+export const commits = (keyStart: string) => (call: Call): boolean => call.kind === 'commit' && call.keys.some((each) => each.startsWith(keyStart));
+/** A read of such a row, in the shard of this product if one is named. */
+export const reads = (keyStart: string, sku?: string) => (call: Call): boolean =>
+  call.kind === 'get' && call.keys[0]!.startsWith(keyStart) && (sku === undefined || call.partition === stockPartition(sku));
+
 /** What a promise sets off is over by then, for no call answers by itself. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const noon = Date.parse('2026-11-20T12:00:00.000Z');
 
 /** Only what Inventory may use; everything else is absent, so that using it would show. */
-function kernelOver(driver: StoreDriver, seed: number): Kernel {
+function kernelOver(driver: StoreDriver, ids: Ids): Kernel {
   const kernel: Pick<Kernel, 'store' | 'clock' | 'ids' | 'log' | 'relay' | 'published'> = {
     store: openStore(driver),
     clock: { now: () => noon, sleep: () => Promise.resolve() },
-    ids: createIds(seed),
+    ids,
     log: { debug() {}, info() {}, warn() {}, error() {} },
     relay: { pass: () => Promise.resolve(), sweep: () => Promise.resolve(0) },
-    published: {
-      products: (skus) => Promise.resolve(new Map(skus.filter((sku) => sku !== 'NONE').map((sku) => [sku, { sku, name: sku, description: '', price: { amount: 1, currency: 'GBP' }, stock: 'InStock', version: 1 }]))),
-    } as Kernel['published'],
+    published: { products } as Kernel['published'],
   };
   return kernel as Kernel;
 }
 
+/** What Product would publish: every product but `NONE`. */
+const products: Kernel['published']['products'] = async (skus) =>
+  new Map(skus.filter((sku) => sku !== 'NONE').map((sku) => [sku, { sku, name: sku, description: '', price: { amount: 1, currency: 'GBP' }, stock: 'InStock', version: 1 }]));
+
 // ---------------------------------------------------------------- messages
 
-/** The nth order. Its age is its number: 1 is the eldest. */
-export const orderId = (n: number): string => String(n).padStart(26, '0');
+/** The nth order. Its age is its number: 1 is the eldest. Its id sorts the other way, so that nobody can mistake the one for the other. */
+export const orderId = (n: number): string => String(1_000 - n).padStart(26, '0');
+export const numberOf = (id: string): number => 1_000 - Number(id);
 
 export type Basket = Readonly<Record<string, number>>;
 

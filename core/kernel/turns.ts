@@ -1,0 +1,220 @@
+import { Defect, PortError, isPortError, limits, type Outgoing, type OutboxRow, type Page, type Query, type Row, type Store, type Write } from '../../ports/index.ts';
+
+/**
+ * TURNS: within one process, works that touch one partition take turns, and those that wait share a commit. So neighbours do not meet in conflicts, a hot row is not
+ * fought for, and a loaded partition costs fewer commits the more is asked of it.
+ *
+ * - Each work reads through a `Reader` that shows it what its elder neighbours of the same commit are about to write. So what is committed is what would have come of
+ *   them one after the other.
+ * - A work that throws, or that does not fit any more (100 rows a commit), takes nothing of its neighbours with it.
+ * - Across processes nothing has changed: a condition that fails is a conflict. Then each work of the commit is done again alone, so that only the one to blame fails.
+ */
+export type Reader = Pick<Store, 'get' | 'query'>;
+
+export interface Work<T> {
+  /** Rows that it will read: fetched together, before the turn begins. */
+  readonly keys: readonly string[];
+  readonly run: (reader: Reader) => Promise<Change<T>>;
+}
+
+export interface Change<T> {
+  readonly result: T;
+  readonly writes?: readonly Write[];
+  readonly outgoing?: readonly Outgoing[];
+}
+
+export interface Done<T> {
+  readonly result: T;
+  readonly outbox: readonly OutboxRow[];
+  /** The versions of the rows that it wrote, but for those that a younger neighbour wrote again in the same commit. */
+  readonly versions: ReadonlyMap<string, string>;
+}
+
+/** Does the work in its turn. Throws what the work throws, or the failure of its commit. A work that changes nothing commits nothing. */
+export function inTurn<T>(store: Store, partition: string, work: Work<T>): Promise<Done<T>> {
+  let places = turns.get(store);
+  if (!places) turns.set(store, (places = new Map()));
+  let place = places.get(partition);
+  if (!place) places.set(partition, (place = { waiting: [], busy: false }));
+  const mine = place;
+  return new Promise<Done<T>>((resolve, reject) => {
+    mine.waiting.push({ work: work as Work<unknown>, resolve: resolve as (done: Done<unknown>) => void, reject });
+    if (!mine.busy) void serve(store, partition, mine);
+  });
+}
+
+interface Waiting {
+  readonly work: Work<unknown>;
+  readonly resolve: (done: Done<unknown>) => void;
+  readonly reject: (error: unknown) => void;
+}
+interface Place {
+  waiting: Waiting[];
+  busy: boolean;
+}
+/** One set of turns for each store that was opened: two of them in one process are as two processes. */
+const turns = new WeakMap<Store, Map<string, Place>>();
+
+const worksMax = 64;
+
+async function serve(store: Store, partition: string, place: Place): Promise<void> {
+  place.busy = true;
+  while (place.waiting.length > 0) {
+    const batch = place.waiting.splice(0, worksMax);
+    if (batch.length === 1) await commitAlone(store, partition, batch[0]!);
+    else place.waiting.unshift(...(await commitTogether(store, partition, batch)));
+  }
+  place.busy = false;
+}
+
+async function commitAlone(store: Store, partition: string, { work, resolve, reject }: Waiting): Promise<void> {
+  try {
+    const { result, writes = [], outgoing = [] } = await work.run(store);
+    const { versions, outbox } = await store.commit(partition, { writes, outgoing });
+    resolve({ result, outbox, versions: new Map(writes.map(({ key: rowKey }, i) => [rowKey, versions[i]!])) });
+  } catch (error) {
+    reject(error);
+  }
+}
+
+interface Ready {
+  readonly waiting: Waiting;
+  readonly result: unknown;
+  readonly outgoing: readonly Outgoing[];
+  readonly rows: readonly Row[];
+}
+
+/** One commit of as many works as fit; answers those that did not. */
+async function commitTogether(store: Store, partition: string, batch: readonly Waiting[]): Promise<Waiting[]> {
+  const overlay = createOverlay(store, partition);
+  await overlay.fetch(batch.flatMap(({ work }) => work.keys));
+  const ready: Ready[] = [];
+  let said = 0;
+  let next = 0;
+  for (; next < batch.length; next++) {
+    const waiting = batch[next]!;
+    const before = overlay.mark();
+    try {
+      const { result, writes = [], outgoing = [] } = await waiting.work.run(overlay.reader);
+      const rows = overlay.stage(writes);
+      if (ready.length > 0 && overlay.size() + said + outgoing.length > limits.rowsPerCommitMax) {
+        overlay.reset(before);
+        break;
+      }
+      said += outgoing.length;
+      ready.push({ waiting, result, outgoing, rows });
+    } catch (error) {
+      overlay.reset(before);
+      waiting.reject(error);
+    }
+  }
+  const rest = batch.slice(next);
+  try {
+    const writes = overlay.writes();
+    const { outbox, versions } = await store.commit(partition, { writes, outgoing: ready.flatMap(({ outgoing }) => outgoing) });
+    const versionOf = new Map(writes.map(({ key: rowKey }, i) => [rowKey, versions[i]!]));
+    let from = 0;
+    for (const { waiting, result, outgoing, rows } of ready) {
+      const mine = new Map(rows.filter((row) => overlay.isLast(row)).map((row) => [row.key, versionOf.get(row.key)!]));
+      waiting.resolve({ result, outbox: outbox.slice(from, (from += outgoing.length)), versions: mine });
+    }
+  } catch (error) {
+    // Not known to be anybody's fault: each again, alone. After an unknown outcome each looks for itself.
+    if (isPortError(error, 'conflict', 'tooLarge', 'denied')) for (const { waiting } of ready) await commitAlone(store, partition, waiting);
+    else for (const { waiting } of ready) waiting.reject(error);
+  }
+  return rest;
+}
+
+interface Entry {
+  /** As it stands in the store; absent: it is not there. */
+  readonly origin: Row | undefined;
+  /** As it will be; absent: deleted, or not there. */
+  readonly row: Row | undefined;
+}
+
+/** The partition as it will be when what is staged has been committed. */
+function createOverlay(store: Store, partition: string) {
+  const read = new Map<string, Promise<Row | undefined>>();
+  let staged = new Map<string, Entry>();
+  let count = 0;
+
+  function fetched(rowKey: string): Promise<Row | undefined> {
+    let row = read.get(rowKey);
+    if (!row) read.set(rowKey, (row = store.get(partition, rowKey)));
+    return row;
+  }
+
+  const reader: Reader = {
+    async get<Body>(where: string, rowKey: string) {
+      mustBe(where);
+      const entry = staged.get(rowKey);
+      return (entry ? entry.row : await fetched(rowKey)) as Row<Body> | undefined;
+    },
+    async query<Body>(where: string, query: Query): Promise<Page<Body>> {
+      mustBe(where);
+      const touched = [...staged].filter(([rowKey]) => rowKey.startsWith(query.prefix) && (query.after === undefined || rowKey > query.after));
+      if (touched.length === 0) return store.query<Body>(where, query);
+      return { rows: merged(await everything<Body>(store, where, query), touched) };
+    },
+  };
+
+  function mustBe(where: string): void {
+    if (where !== partition) throw new Defect('a turn is about one partition');
+  }
+
+  function stageOne(write: Write): Row[] {
+    const known = staged.get(write.key);
+    const now = known?.row;
+    if (write.op === 'create') {
+      if (now) throw new PortError('conflict', `create of ${write.key}`, { key: write.key });
+      const row = fresh(write.key, write.body);
+      staged.set(write.key, { origin: known?.origin, row });
+      return [row];
+    }
+    if (known && now?.version !== write.version) throw new PortError('conflict', `${write.op} of ${write.key}`, { key: write.key });
+    const origin = known ? known.origin : { key: write.key, version: write.version, body: undefined };
+    const row = write.op === 'delete' ? undefined : fresh(write.key, write.body);
+    staged.set(write.key, { origin, row });
+    return row ? [row] : [];
+  }
+
+  /** A version that no store has: it says that the row is only staged. */
+  const fresh = (rowKey: string, body: unknown): Row => ({ key: rowKey, version: `staged ${++count}`, body });
+
+  return {
+    reader,
+    fetch: async (keys: readonly string[]): Promise<void> => void (await Promise.allSettled(keys.map(fetched))),
+    /** Throws `conflict` when a neighbour has written what was not read from it. */
+    stage: (writes: readonly Write[]): Row[] => writes.flatMap(stageOne),
+    isLast: (row: Row): boolean => staged.get(row.key)?.row === row,
+    mark: (): Map<string, Entry> => new Map(staged),
+    reset: (to: Map<string, Entry>): void => void (staged = to),
+    size: (): number => staged.size,
+    writes: (): Write[] =>
+      [...staged].flatMap(([rowKey, { origin, row }]): Write[] => {
+        if (origin) return [row ? { op: 'replace', key: rowKey, version: origin.version, body: row.body } : { op: 'delete', key: rowKey, version: origin.version }];
+        return row ? [{ op: 'create', key: rowKey, body: row.body }] : [];
+      }),
+  };
+}
+
+function merged<Body>(stored: readonly Row<Body>[], touched: readonly (readonly [string, Entry])[]): Row<Body>[] {
+  const rows = new Map(stored.map((row) => [row.key, row]));
+  for (const [rowKey, { row }] of touched) {
+    if (row) rows.set(rowKey, row as Row<Body>);
+    else rows.delete(rowKey);
+  }
+  return [...rows.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+async function everything<Body>(store: Store, partition: string, { prefix, after }: Query): Promise<Row<Body>[]> {
+  const rows: Row<Body>[] = [];
+  let cursor: string | undefined;
+  do {
+    const page: Page<Body> = await store.query<Body>(partition, { prefix, limit: 1_000, ...(after === undefined ? {} : { after }), ...(cursor === undefined ? {} : { cursor }) });
+    rows.push(...page.rows);
+    cursor = page.next;
+  } while (cursor !== undefined);
+  return rows;
+}

@@ -1,0 +1,1 @@
+export const assets: ReadonlyMap<string, { type: string; body: string }> = new Map();

@@ -1,0 +1,191 @@
+import { isRefusal, refuse, type Refusal } from '../../ports/index.ts';
+import { follow } from '../kernel/follow.ts';
+import type { AnyService, Kernel, Reply, Service } from '../kernel/service.ts';
+import type { OrderView } from '../order/events.ts';
+import { Sku, quantityMax } from '../shapes.ts';
+import { basketCookie, changed, readBasket, type Basket } from './basket.ts';
+import { catalogueOf, putProduct, searched, showChanges } from './catalogue.ts';
+import { fieldsOf, isForeign } from './forms.ts';
+import { letterPage, mailboxPage } from './mailbox.ts';
+import { around, errorPage, page, type Headers, type PageOf } from './pages.ts';
+import { cataloguePage, productPage } from './shelves.ts';
+import { basketPage, checkoutPage, detailsOf, fieldNames, priced, totalText, type Complaints, type Details, type Typed } from './till.ts';
+import { orderPage } from './tracking.ts';
+
+/** THE WEBSITE: a storefront for people. It shows products as of its last poll, takes orders to Order, and keeps nothing else: the basket is the browser's. */
+
+export const website: Service<'website'> = {
+  name: 'website',
+
+  hears: {
+    ProductInfoUpdated: (kernel, message) => putProduct(kernel, message.data),
+  },
+
+  answers: {
+    async homePage(kernel, { query: { q, after }, headers }) {
+      const catalogue = await catalogueOf(kernel);
+      const { shopName } = kernel.settings;
+      return open(kernel, headers, cataloguePage({ shopName, q, shelf: searched(catalogue, q, after), topics: catalogue.topics }));
+    },
+    async productPage(kernel, { params, headers }) {
+      const item = (await catalogueOf(kernel)).bySku.get(params.sku);
+      return item ? open(kernel, headers, productPage(item)) : refuse(404, 'not-found', 'we do not sell such a product, or not yet');
+    },
+    async basketPage(kernel, { headers }) {
+      return page(200, around(kernel, headers), basketPage(priced(readBasket(headers['cookie']), await catalogueOf(kernel))));
+    },
+    changeBasket: (kernel, request) => (isForeign(request.headers, kernel.settings.shopUrl) ? foreign() : changeBasket(kernel, request)),
+    async checkoutPage(kernel, { headers }) {
+      const basket = priced(readBasket(headers['cookie']), await catalogueOf(kernel));
+      if (basket.lines.length === 0 || basket.obstacle !== undefined) return seeOther('/basket');
+      return page(200, around(kernel, headers), checkoutPage({ basket, typed: {}, key: kernel.ids.random() }));
+    },
+    checkOut: (kernel, request) => (isForeign(request.headers, kernel.settings.shopUrl) ? foreign() : checkOut(kernel, request)),
+    async orderPage(kernel, { params, headers }) {
+      const order = await kernel.published.order(params.id);
+      return order ? page(200, around(kernel, headers), orderPage(order)) : noOrder;
+    },
+    cancelFromPage: (kernel, { params, headers }) => (isForeign(headers, kernel.settings.shopUrl) ? foreign() : cancel(kernel, params.id, headers)),
+    async mailboxPage(kernel, { query: { after }, headers }) {
+      if (!kernel.mailer.mailbox) return noMailbox;
+      return page(200, around(kernel, headers), mailboxPage(await kernel.published.mails({ limit: 100, ...(after === undefined ? {} : { after }) })));
+    },
+    async letterPage(kernel, { params, headers }) {
+      if (!kernel.mailer.mailbox) return noMailbox;
+      const message = await kernel.mailer.mailbox.read(params.key);
+      return message ? page(200, around(kernel, headers), letterPage(params.key, message)) : refuse(404, 'not-found', 'there is no such letter');
+    },
+  },
+
+  ticks: { pollProducts },
+};
+
+const noOrder = refuse(404, 'not-found', 'there is no such order; please check the address');
+const noMailbox = refuse(404, 'not-found', 'no letters are kept on this machine: they are really sent');
+
+/** Nothing in it is anybody's secret, so it may be compressed and kept, if it is asked for anew each time. */
+const open = (kernel: Kernel, headers: Headers, content: PageOf): Reply => page(200, around(kernel, headers), content, { 'cache-control': 'private, no-cache' });
+
+const seeOther = (location: string, headers: Readonly<Record<string, string>> = {}): Reply => ({ status: 303, headers: { location, ...headers } });
+
+const foreign = async (): Promise<Reply> => ({ status: 403, html: errorPage(403, 'Not from here', 'another site sent this form; please use the shop itself') });
+
+// ---------------------------------------------------------------- the poll
+
+/** Longer than a poll should ever take; the next one goes on where it ended. */
+const pollSecondsMax = 30;
+
+/** Retrieves what Product has said since the last time. Who has never polled, or not for so long that events are gone, has Product say everything again, once. */
+async function pollProducts(kernel: Kernel): Promise<void> {
+  const stop = new AbortController();
+  const done = new AbortController();
+  void kernel.clock.sleep(pollSecondsMax * 1_000, done.signal).then(() => stop.abort());
+  let said: Promise<void> | undefined;
+  const lost = (): Promise<void> => (said ??= kernel.published.sayProductsAgain());
+  try {
+    const partitions = await kernel.stream.partitions('products');
+    await Promise.all(partitions.map((partition) => follow(kernel, website as AnyService, { stream: 'products', partition, signal: stop.signal, untilDry: true, lost })));
+  } finally {
+    done.abort();
+  }
+  await showChanges(kernel);
+}
+
+// ---------------------------------------------------------------- basket
+
+interface Posted {
+  readonly headers: Headers;
+  readonly raw: Uint8Array;
+}
+
+async function changeBasket(kernel: Kernel, { headers, raw }: Posted): Promise<Reply> {
+  const fields = fieldsOf(raw);
+  if (isRefusal(fields)) return fields;
+  const catalogue = await catalogueOf(kernel);
+  const basket = readBasket(headers['cookie']);
+  const next = changedBy(fields, basket, (sku) => catalogue.bySku.has(sku));
+  if (typeof next === 'string') return page(422, around(kernel, headers), basketPage(priced(basket, catalogue), next));
+  return seeOther('/basket', { 'set-cookie': basketCookie(next, kernel.settings.shopUrl) });
+}
+
+/** The basket that a form makes of it, or what is wrong with the form. */
+function changedBy(fields: ReadonlyMap<string, string>, basket: Basket, isSold: (sku: string) => boolean): Basket | string {
+  const sku = fields.get('sku') ?? '';
+  const digits = (fields.get('quantity') ?? '1').trim();
+  const adding = fields.get('do') === 'add';
+  if (!Sku.safeParse(sku).success || (!basket.has(sku) && !isSold(sku))) return 'We do not sell such a product, or not yet.';
+  if (!/^\d{1,9}$/.test(digits)) return `A quantity is a whole number, at most ${quantityMax.toLocaleString('en-GB')}.`;
+  return changed(basket, sku, (adding ? (basket.get(sku) ?? 0) : 0) + Number(digits));
+}
+
+// ---------------------------------------------------------------- checkout
+
+const keyShape = /^[0-9a-z]{26}$/;
+
+async function checkOut(kernel: Kernel, { headers, raw }: Posted): Promise<Reply> {
+  const fields = fieldsOf(raw);
+  if (isRefusal(fields)) return fields;
+  const basket = readBasket(headers['cookie']);
+  if (basket.size === 0) return seeOther('/basket');
+  const typed: Typed = Object.fromEntries(fieldNames.map((name) => [name, fields.get(name) ?? '']));
+  const known = detailsOf(typed);
+  if ('complaints' in known) return again(kernel, headers, basket, typed, fields, { complaints: known.complaints });
+  const otherwise = await otherPrice(kernel, basket, fields.get('total'));
+  if (otherwise !== undefined) return again(kernel, headers, basket, typed, fields, { alert: otherwise });
+  const placed = await placeOnce(kernel, basket, known.details, fields.get('key'));
+  if (!isRefusal(placed)) return seeOther(`/orders/${placed.id}`, { 'set-cookie': basketCookie(new Map(), kernel.settings.shopUrl) });
+  // Under this key another order stands already, so this one needs a key of its own.
+  const reused = placed.refused === 'idempotency-key-reused';
+  return again(kernel, headers, basket, typed, reused ? new Map() : fields, { alert: explained(placed) });
+}
+
+/** The form once more, with all that was typed in, under the same key. */
+async function again(kernel: Kernel, headers: Headers, basket: Basket, typed: Typed, fields: ReadonlyMap<string, string>, wrong: { complaints?: Complaints; alert?: string }): Promise<Reply> {
+  const key = keyShape.exec(fields.get('key') ?? '')?.[0] ?? kernel.ids.random();
+  const current = await kernel.published.products([...basket.keys()]);
+  const { bySku } = await catalogueOf(kernel);
+  const fresh = new Map([...bySku].flatMap(([sku, item]) => (basket.has(sku) ? [[sku, { ...item, ...current.get(sku) }]] : [])));
+  return page(422, around(kernel, headers), checkoutPage({ basket: priced(basket, { bySku: fresh }), typed, key, ...wrong }));
+}
+
+/** The customer has seen a total as of the website's last poll. If the prices that count are others by now, he shall know before he orders, not after. */
+async function otherPrice(kernel: Kernel, basket: Basket, seen: string | undefined): Promise<string | undefined> {
+  const products = await kernel.published.products([...basket.keys()]);
+  if (products.size < basket.size) return undefined; // Order will say so
+  let amount = 0;
+  let currency = '';
+  for (const [sku, quantity] of basket) {
+    amount += products.get(sku)!.price.amount * quantity;
+    currency = products.get(sku)!.price.currency;
+  }
+  return totalText({ amount, currency }) === seen ? undefined : 'The total has changed since you saw it: a price is new, or the basket is. Please look once more, and order again if you agree.';
+}
+
+/** While the first click of a double click is still under way, the second waits for it and gets the same order. */
+async function placeOnce(kernel: Kernel, basket: Basket, details: Details, key: string | undefined): Promise<OrderView | Refusal> {
+  const order = { ...details, lines: [...basket].map(([sku, quantity]) => ({ sku, quantity })) };
+  const idempotencyKey = keyShape.test(key ?? '') ? `website-${key}` : undefined;
+  for (let attempt = 1; ; attempt++) {
+    const placed = await kernel.published.placeOrder(order, idempotencyKey);
+    if (!isRefusal(placed) || placed.refused !== 'in-flight' || attempt === waitsMax) return placed;
+    await kernel.clock.sleep(100);
+  }
+}
+const waitsMax = 50;
+
+function explained({ refused, detail }: Refusal): string {
+  if (refused === 'unknown-product') return 'Something in your basket is not sold here any more. Please look into the basket.';
+  if (refused === 'mixed-currencies') return 'An order is in one currency. Please keep the products of one currency, and order the others afterwards.';
+  if (refused === 'idempotency-key-reused') return 'You have placed an order from this form already. If you want this one as well, order again.';
+  return `This order could not be placed: ${detail}.`;
+}
+
+// ---------------------------------------------------------------- cancelling
+
+async function cancel(kernel: Kernel, id: string, headers: Headers): Promise<Reply> {
+  const asked = await kernel.published.cancelOrder(id);
+  if (!isRefusal(asked)) return seeOther(`/orders/${id}`);
+  const order = await kernel.published.order(id);
+  if (!order) return noOrder;
+  return page(asked.status, around(kernel, headers), orderPage(order, 'It is too late to cancel: the order has left.'));
+}
