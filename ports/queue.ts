@@ -19,7 +19,7 @@ export interface Queue {
   done(received: Received): Promise<void>;
   /** Seconds over `limits.delaySecondsMax` are cut to it. */
   retry(received: Received, options: { delaySeconds: number; blame: boolean }): Promise<void>;
-  /** Moves `lockedUntil` on; throws `lockLost` if it has passed. */
+  /** Moves `lockedUntil` on and answers the message with it; throws `lockLost` if it has passed. From then on the answer is settled, not what was received. */
   renew(received: Received): Promise<Received>;
 }
 
@@ -33,7 +33,7 @@ export interface SendOptions {
 export interface ReceiveOptions {
   /** 1 to `limits.batchMax`. */
   readonly max: number;
-  /** How long to wait for the first one, 0 to 20 (SQS's limit). Then an empty list. */
+  /** How long to wait for the first one, 0 to 20 (SQS's limit). Then an empty list; it may come earlier. */
   readonly waitSeconds: number;
   readonly signal?: AbortSignal;
 }

@@ -1,4 +1,4 @@
-import { must, type PortError } from './errors.ts';
+import { PortError, must } from './errors.ts';
 import { limits } from './limits.ts';
 import type { Malformed, Message } from './message.ts';
 
@@ -7,7 +7,7 @@ import type { Malformed, Message } from './message.ts';
  *
  * - One partition key, one partition, one order: events of one key are read in the order in which their appends were acknowledged. Across keys there is none.
  * - Readers do not disturb one another: everybody reads everything at his own pace, from a position that he keeps himself.
- * - A position is opaque. `read` with a position that has fallen out of retention answers `gap`; nothing is skipped in silence.
+ * - A position is opaque. `read` with a position that has fallen out of retention, or that was never given out, answers `gap`; nothing is skipped in silence.
  */
 export interface Stream {
   /**
@@ -30,7 +30,7 @@ export interface ReadOptions {
   readonly after?: string;
   /** 1 to `limits.batchMax`. */
   readonly max: number;
-  /** How long to wait for the first one, 0 to 20. Then an empty batch. */
+  /** How long to wait for the first one, 0 to 20. Then an empty batch; it may come earlier. */
   readonly waitSeconds: number;
   readonly signal?: AbortSignal;
 }
@@ -56,7 +56,8 @@ export function openStream(driver: StreamDriver): Stream {
         const part = messages.slice(start, start + limits.batchMax).map((message, i) => ({ message, index: start + i }));
         const held = part.filter(({ message }) => failedKeys.has(message.partitionkey));
         const sent = part.filter(({ message }) => !failedKeys.has(message.partitionkey));
-        for (const { index } of held) failures.push({ index, error: failures[0]!.error });
+        // They are not to blame: whoever passes them on may try again as soon as the one before them has gone.
+        for (const { index, message } of held) failures.push({ index, error: new PortError('throttled', 'held back behind a failure of its key', { key: message.id }) });
         if (sent.length === 0) continue;
         for (const failure of await driver.append(stream, sent.map(({ message }) => message))) failures.push({ index: sent[failure.index]!.index, error: failure.error });
       }

@@ -55,7 +55,8 @@ describe('The house', () => {
     const wrong = broken(({ file, target }) => {
       const from = serviceOf(file);
       const to = serviceOf(target);
-      return file.startsWith('core/') && to !== undefined && from !== to && !target.endsWith('/events.ts');
+      // The auditor reads everybody's books, and says nothing.
+      return file.startsWith('core/') && file !== 'core/audit.ts' && to !== undefined && from !== to && !target.endsWith('/events.ts');
     });
     expect(wrong).to.deep.equal([]);
   });
@@ -76,7 +77,9 @@ describe('The house', () => {
 
   it('has a core without a clock, a die or an environment of its own', () => {
     const forbidden = /\bDate\.now\b|\bnew Date\(\)|\bMath\.random\b|\bprocess\.|\bsetTimeout\b|\bsetInterval\b|\bsetImmediate\b|\bperformance\b/;
-    expect(files.filter((file) => file.startsWith('core/') && forbidden.test(text.get(file)!))).to.deep.equal([]);
+    const code = (file: string): string => text.get(file)!.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
+    // core/website/script.ts is what runs in the browser.
+    expect(files.filter((file) => file.startsWith('core/') && file !== 'core/website/script.ts' && forbidden.test(code(file)))).to.deep.equal([]);
   });
 });
 

@@ -1,5 +1,5 @@
 import {
-  Invalid, PortError, decode, encode, isPortError, must, partitionOf, partitionsOf,
+  Invalid, PortError, decode, encode, isPortError, partitionOf, partitionsOf,
   type AppendFailure, type Batch, type Clock, type Collection, type Message, type StreamDriver,
 } from '../../ports/index.ts';
 import { openBell, type Bell } from './bell.ts';
@@ -124,7 +124,7 @@ export function openStreamDriver(database: Database, settings: StreamSettings): 
 
     async read(name, partitionName, { after, max, waitSeconds, signal }) {
       const { id, bell } = partitionNamed(name, partitionName);
-      must(after === undefined || /^[0-9]{1,15}$/.test(after), 'a position is one that a read has given');
+      if (after !== undefined && !/^[0-9]{1,15}$/.test(after)) return { gap: true };
       await trimNowAndThen();
       const deadline = clock.now() + waitSeconds * 1000;
       while (!closed && !signal?.aborted) {
@@ -173,12 +173,12 @@ function openPartitions(database: Database, stream: string, { clock, partitionsP
 function encoded(messages: readonly Message[]): { bodies: [Message, string][]; failures: AppendFailure[] } {
   const bodies: [Message, string][] = [];
   const failures: AppendFailure[] = [];
-  const failed = new Map<string, PortError>();
+  const cut = new Set<string>();
   messages.forEach((message, index) => {
-    const before = failed.get(message.partitionkey);
-    const body = before ?? encodedOrError(message);
+    const { partitionkey, id } = message;
+    const body = cut.has(partitionkey) ? new PortError('throttled', 'an earlier message of this key was not taken', { key: id }) : encodedOrError(message);
     if (typeof body === 'string') return bodies.push([message, body]);
-    failed.set(message.partitionkey, body);
+    cut.add(partitionkey);
     return failures.push({ index, error: body });
   });
   return { bodies, failures };

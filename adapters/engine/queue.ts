@@ -97,7 +97,8 @@ export function createQueueEngine({ lockSeconds = 30 }: { lockSeconds?: number }
         if (delaySeconds > 0) delay(channel, item, now + delaySeconds * 1_000);
         else channel.ready.push(item);
       }
-      for (const wake of [...channel.watchers]) wake();
+      // Over a copy: who is woken may watch again at once.
+      for (const wake of Array.from(channel.watchers)) wake();
     },
 
     receive(queue, max, now) {

@@ -63,7 +63,8 @@ export function createStreamEngine({ partitionsPerStream = 4, retentionDays = 7 
         log.events.push({ partitionkey, text, at: now });
         touched.add(log);
       }
-      for (const log of touched) for (const wake of [...log.watchers]) wake();
+      // Over a copy: who is woken may watch again at once.
+      for (const log of touched) for (const wake of Array.from(log.watchers)) wake();
     },
 
     partitions: (stream) => logsOf(stream).map((_, nth) => String(nth)),

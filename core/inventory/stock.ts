@@ -168,7 +168,6 @@ async function giveBack(kernel: Kernel, part: Part, cause: Cause, becomes: (stat
 export async function ship(kernel: Kernel, part: Part, epoch: number): Promise<void> {
   const row = await kernel.store.get<PartState>(part.partition, part.key);
   if (row?.body.state === 'shipped') return;
-  if (row?.body.state === 'closed') throw overtaken(part, 'the part is closed');
   must(row?.body.state === 'taken' && row.body.epoch === epoch, 'only what is reserved is shipped');
   const stocks = await stocksOf(kernel.store, part.partition, part.lines);
   const writes: Write[] = [replace(row, { ...row.body, state: 'shipped', claims: [], levels: [] } satisfies PartState)];

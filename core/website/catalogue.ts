@@ -122,7 +122,8 @@ const byName = (a: Item, b: Item): number => (a.foldedName < b.foldedName ? -1 :
 
 function topicsOf(items: readonly Item[]): Motif[] {
   const counts = new Map<Motif, number>();
-  for (const { motif } of items) if (motif) counts.set(motif, (counts.get(motif) ?? 0) + 1);
+  // Counted is what a search for the topic's word will find.
+  for (const { motif, foldedName } of items) if (motif && foldedName.includes(motif.word)) counts.set(motif, (counts.get(motif) ?? 0) + 1);
   return [...counts].sort(([, a], [, b]) => b - a).slice(0, topicsMax).map(([motif]) => motif);
 }
 

@@ -151,13 +151,9 @@ async function again(kernel: Kernel, headers: Headers, basket: Basket, typed: Ty
 /** The customer has seen a total as of the website's last poll. If the prices that count are others by now, he shall know before he orders, not after. */
 async function otherPrice(kernel: Kernel, basket: Basket, seen: string | undefined): Promise<string | undefined> {
   const products = await kernel.published.products([...basket.keys()]);
-  if (products.size < basket.size) return undefined; // Order will say so
-  let amount = 0;
-  let currency = '';
-  for (const [sku, quantity] of basket) {
-    amount += products.get(sku)!.price.amount * quantity;
-    currency = products.get(sku)!.price.currency;
-  }
+  const amount = [...basket].reduce((sum, [sku, quantity]) => sum + quantity * (products.get(sku)?.price.amount ?? 0), 0);
+  const [currency = '', ...more] = new Set([...products.values()].map(({ price }) => price.currency));
+  if (products.size < basket.size || more.length > 0) return undefined; // Order will say what is wrong
   return totalText({ amount, currency }) === seen ? undefined : 'The total has changed since you saw it: a price is new, or the basket is. Please look once more, and order again if you agree.';
 }
 

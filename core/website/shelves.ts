@@ -18,12 +18,14 @@ export function cataloguePage({ shopName, q, shelf, topics }: CataloguePage): Pa
   const { items, total, before } = shelf;
   const searching = q !== undefined && q !== '';
   const range = total > items.length ? `${formatCount(before + 1)}–${formatCount(before + items.length)} of ${formatCount(total)}` : plural(total, 'product');
-  const main = html`<div class="headline"><h1>${searching ? html`Results for “<bdi>${q}</bdi>”` : 'All products'}</h1>${total > 0 ? html`<p class="quiet">${range}</p>` : null}</div>
+  const main = html`<div class="headline"><h1>${searching ? html`Results for “<bdi>${shortened(q)}</bdi>”` : 'All products'}</h1>${total > 0 ? html`<p class="quiet">${range}</p>` : null}</div>
 ${topicsOf(topics, q)}
 ${total === 0 ? nothing(searching) : html`<ul class="tiles">${items.map(tile)}</ul>`}
 ${pager(shelf, q)}`;
-  return { title: searching ? `“${q}”` : shopName, main, q };
+  return { title: searching ? `“${shortened(q)}”` : shopName, main, q };
 }
+
+const shortened = (q: string): string => (q.length > 60 ? `${Array.from(q).slice(0, 60).join('')}…` : q);
 
 function topicsOf(topics: readonly Motif[], q: string | undefined): Html | null {
   if (topics.length < 3) return null;

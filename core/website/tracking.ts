@@ -36,8 +36,8 @@ export function orderPage(order: OrderView, complaint?: string): PageOf {
 <div class="progress card"><p class="quiet">Order <span class="number">${id.slice(0, 8).toUpperCase()}</span></p>
 <h1>${headlines[status]}</h1><p class="lead">${pendingCancel(order) ?? sentences[status]}</p>
 <ol class="timeline">${stepsOf(order).map(stepShown)}</ol>
+${order.shipments.length === 0 ? null : html`<ul class="parcels">${order.shipments.map(parcel)}</ul>`}
 ${canCancel(order) ? cancelForm(id) : null}</div>
-${order.shipments.length === 0 ? null : html`<section class="card parcels"><h2>${order.shipments.length === 1 ? 'Your parcel' : 'Your parcels'}</h2><ul>${order.shipments.map(parcel)}</ul></section>`}
 </div>
 <div class="split order"><section class="card"><h2>What you ordered</h2>
 <table class="bill"><thead class="unseen"><tr><th scope="col">Product</th><th scope="col">Quantity</th><th scope="col">Amount</th></tr></thead>
@@ -47,7 +47,7 @@ ${order.shipments.length === 0 ? null : html`<section class="card parcels"><h2>$
 `,
   )}</tbody>
 <tfoot>${lines.length > shown.length ? html`<tr><td colspan="3" class="quiet">and ${plural(lines.length - shown.length, 'more line')}</td></tr>` : null}<tr><th scope="row" colspan="2">Total</th><td>${formatMoney(total)}</td></tr></tfoot></table></section>
-<aside class="card" aria-label="Address"><h2>Where it goes</h2><address><bdi>${customer.name}</bdi><br><bdi>${address.line1}</bdi><br>${address.line2 && html`<bdi>${address.line2}</bdi><br>`}<bdi>${address.postcode} ${address.city}</bdi><br>${countryName(address.country)}</address>
+<aside class="card" aria-label="Address"><h2>Where it goes</h2><address><bdi>${customer.name}</bdi><br><bdi>${address.line1}</bdi><br>${address.line2 && html`<bdi>${address.line2}</bdi><br>`}<bdi>${address.city}</bdi><br><bdi>${address.postcode}</bdi><br>${countryName(address.country)}</address>
 <h2>News by mail</h2><p class="break">${customer.email}</p><p class="quiet">Keep this page’s address: whoever has it can see the order.</p></aside></div>`;
   const head = isFinal(order) ? undefined : html`<noscript><meta http-equiv="refresh" content="5"></noscript>`;
   return { title: `${headlines[status]}: order ${id.slice(0, 8).toUpperCase()}`, main, ...(head ? { head } : {}) };
@@ -67,7 +67,7 @@ const cancelForm = (id: string): Html => html`<form method="post" action="/order
 function parcel({ carrier, trackingNumber, trackingUrl, status }: OrderView['shipments'][number]): Html {
   const link = url(trackingUrl);
   const number = html`<span class="number">${trackingNumber}</span>`;
-  return html`<li><span class="carrier">${carrier}</span>${link ? html`<a href="${link}" rel="noreferrer noopener external" target="_blank">${number}<span class="unseen"> (opens the carrier’s page)</span></a>` : number}<span class="quiet">${status === 'Delivered' ? 'has arrived' : 'is under way'}</span></li>`;
+  return html`<li><span>Parcel with <bdi class="carrier">${carrier}</bdi></span>${link ? html`<a href="${link}" rel="noreferrer noopener external" target="_blank">${number}<span class="unseen"> (opens the carrier’s page)</span></a>` : number}<span class="quiet">${status === 'Delivered' ? 'has arrived' : 'is under way'}</span></li>`;
 }
 
 // ---------------------------------------------------------------- timeline

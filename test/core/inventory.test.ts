@@ -388,9 +388,9 @@ describe('Inventory: foreseen', () => {
     expect(words(stage, 1)).to.deep.equal(['InventoryReserved']);
   });
 
-  it('the ring of three: exactly one wins', () => contend(['A', 'B'], ['B', 'C'], ['C', 'A']));
+  it('the ring of three: exactly one wins', () => contend(['A', 'B'], ['B', 'C'], ['C', 'A'])).timeout(60_000);
 
-  it('crossing pair: exactly one wins and it is told Reserved first', () => contend(['A', 'B'], ['B', 'A']));
+  it('crossing pair: exactly one wins and it is told Reserved first', () => contend(['A', 'B'], ['B', 'A'])).timeout(60_000);
 
   it('cancel before placed: nothing is ever reserved, and nothing is said', async () => {
     const stage = await withStock({ A: 1 });
@@ -485,7 +485,7 @@ function skusOf(sku: string, count: number): string[] {
 
 /** One unit of each product, and orders that each want two of them: whatever the interleaving, one order gets both, and the winner was never told anything else. */
 async function contend(...orders: readonly (readonly string[])[]): Promise<void> {
-  for (let seed = 1; seed <= 100; seed++) {
+  for (let seed = 1; seed <= 60; seed++) {
     const random = randomFrom(seed);
     const stage = await withStock({ A: 1, B: 1, C: 1 });
     const tasks = [];

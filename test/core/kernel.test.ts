@@ -1,16 +1,15 @@
 import { expect } from 'chai';
-import { collections, events } from '../../core/flow.ts';
+import { collections } from '../../core/flow.ts';
 import { execute, executeAll, openLongerThan, comeBack } from '../../core/kernel/execute.ts';
 import { follow } from '../../core/kernel/follow.ts';
 import { forgetSeen } from '../../core/kernel/forget.ts';
 import { list, rowsOf } from '../../core/kernel/list.ts';
-import { causeOf, say, type Fact, type Model } from '../../core/kernel/model.ts';
+import { say, type Fact, type Model } from '../../core/kernel/model.ts';
 import { parkedKeys, retryParked } from '../../core/kernel/park.ts';
 import type { DeadLetter } from '../../core/kernel/receive.ts';
 import { stuckRows } from '../../core/kernel/relay.ts';
 import type { AnyService } from '../../core/kernel/service.ts';
 import { startPump } from '../../handlers/pump.ts';
-import { partitionNumber } from '../../adapters/engine/stream.ts';
 import {
   Defect, Invalid, PortError, isRefusal, key, partitionOf, partitionsOf, refuse, seenKey, timestamp,
   type Message, type Outgoing, type OutboxBody, type OutboxRow, type Refusal,
@@ -35,21 +34,17 @@ describe('kernel', () => {
 
   describe('execute', () => {
     it('commits document, outbox and inbox together, or nothing of them', async () => {
-      const { kernel, rows, ...w } = await still();
-      w.clock.now();
-      const cause = { id: 'm1', source: '/test', time: timestamp(kernel.clock.now()) };
-      const mine = worlds[0]!;
+      const w = await still();
+      const cause = causeAt(w);
       const pieces: string[][] = [];
-      mine.interfere = (call, work) => {
+      w.interfere = (call, work) => {
         if (isCommit(call)) pieces.push((call.args[1] as { key: string }[]).map((write) => write.key));
         if (isCommit(call) && pieces.length === 1) throw throttled();
         return call.port === 'store' ? work() : Promise.reject(throttled());
       };
-      await mine.play(execute(kernel, counter('inbox'), { id: a, command: 'add' }, cause));
+      await w.play(execute(w.kernel, counter('inbox'), { id: a, command: 'add' }, cause));
       expect(pieces[1]).to.have.members([key('counter', a), seenOf(cause), key('outbox', a, '0000000000', '00')]);
-      expect(rows('counter')).to.have.length(1);
-      expect(rows('outbox')).to.have.length(1);
-      expect(rows('seen')).to.have.length(1);
+      for (const noun of ['counter', 'outbox', 'seen']) expect(w.rows(noun)).to.have.length(1);
     });
 
     it('leaves nothing behind of a commit that was refused', async () => {
@@ -345,7 +340,7 @@ describe('kernel', () => {
           if (error) throw error;
         },
       };
-      const w = await world({ services: toys({ inventory: { hears }['hears'] }) });
+      const w = await world({ services: toys({ inventory: hears }) });
       clock.now = () => w.clock.now();
       return { w, times, dead: () => w.rows<DeadLetter>('dead').map(({ body }) => body) };
     }

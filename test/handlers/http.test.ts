@@ -4,6 +4,7 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { request } from 'node:http';
 import { openMemory, type Memory } from '../../adapters/memory/index.ts';
 import { writers } from '../../adapters/carriers/index.ts';
+import { assets } from '../../core/website/assets.ts';
 import { collections, doors, queues, streams, type Door, type DoorName } from '../../core/flow.ts';
 import { openShop, type Shop } from '../../handlers/container.ts';
 import { bodyBytesMax, type HttpAnswer, type HttpContext, type HttpEvent, type HttpHandler } from '../../handlers/host.ts';
@@ -432,6 +433,18 @@ describe('The server', () => {
     expect([(await fetch(`${url}/healthz`)).status, (await fetch(`${url}/readyz`)).status]).to.deep.equal([200, 503]);
     ready = true;
     expect((await fetch(`${url}/readyz`)).status).to.equal(200);
+  });
+
+  it('gives every asset with its type, and nothing to those who have it already', async () => {
+    for (const [name, { type, body }] of assets) {
+      const given = await api.get(`/assets/${name}`);
+      expect([given.status, given.headers.get('content-type'), given.body]).to.deep.equal([200, type, body]);
+      const etag = given.headers.get('etag')!;
+      const again = await api.call('GET', `/assets/${name}`, undefined, { 'if-none-match': `"other", ${etag}` });
+      expect([again.status, again.headers.get('etag'), again.body]).to.deep.equal([304, etag, '']);
+      expect((await api.call('GET', `/assets/${name}`, undefined, { 'if-none-match': '"other"' })).status).to.equal(200);
+    }
+    for (const name of ['none.css', '..%2Fapp.css', '__proto__', 'app.css%2f']) expect((await api.get(`/assets/${name}`)).status, name).to.equal(404);
   });
 
   it('gives both documents', async () => {

@@ -1,0 +1,97 @@
+/**
+ * The script of the pages. Nothing needs it: it spares reloads, waits at the order's page, and tells times in the reader's own zone.
+ * It is served as it stands here, so it is plain JavaScript that every browser of the last years reads.
+ */
+export const script = `'use strict';
+
+const news = document.querySelector('[data-news]');
+const tell = (text) => { if (news) news.textContent = text; };
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const pageOf = async (response) => new DOMParser().parseFromString(await response.text(), 'text/html');
+
+// ---- times, in the reader's own zone
+
+const today = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const longAgo = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+function localTimes(root) {
+  for (const time of root.querySelectorAll('time[datetime]')) {
+    const date = new Date(time.dateTime);
+    time.textContent = (date.toDateString() === new Date().toDateString() ? today : longAgo).format(date);
+  }
+}
+
+// ---- the basket, without leaving the page
+
+async function add(form, button) {
+  const response = await fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)) });
+  if (!response.ok) return form.submit();
+  const basket = (await pageOf(response)).querySelector('[data-basket]');
+  if (basket) document.querySelector('[data-basket]').innerHTML = basket.innerHTML;
+  button.classList.add('added');
+  tell('Added to the basket');
+  await pause(1600);
+  button.classList.remove('added');
+}
+
+document.addEventListener('submit', (event) => {
+  const form = event.target;
+  const button = event.submitter || form.querySelector('button');
+  if (form.dataset.confirm && !confirm(form.dataset.confirm)) return event.preventDefault();
+  if (form.matches('[data-add]')) {
+    event.preventDefault();
+    add(form, button).catch(() => form.submit());
+  } else if (form.matches('[data-once]')) {
+    if (form.dataset.sent) return event.preventDefault();
+    form.dataset.sent = 'yes';
+    button.setAttribute('aria-disabled', 'true');
+  }
+});
+
+// Back from the next page the browser may show this one as it was left.
+addEventListener('pageshow', () => {
+  for (const form of document.querySelectorAll('[data-sent]')) {
+    delete form.dataset.sent;
+    for (const button of form.querySelectorAll('[aria-disabled]')) button.removeAttribute('aria-disabled');
+  }
+});
+
+for (const form of document.querySelectorAll('[data-quantity]')) {
+  form.classList.add('by-itself');
+  form.querySelector('input[name=quantity]').addEventListener('change', () => form.requestSubmit());
+}
+
+// ---- the order's page, which goes on by itself
+
+const everyMilliseconds = 1500;
+
+/** Soon often, later seldom: an order may wait for weeks. */
+const patience = (asked) => (asked < 120 ? everyMilliseconds : asked < 360 ? 5000 : 30000);
+
+async function follow(live) {
+  let shown = live.innerHTML; // the server's own text, before the times in it are told anew
+  for (let asked = 0; !live.hasAttribute('data-final'); asked++) {
+    await pause(patience(asked));
+    if (document.hidden) continue;
+    const page = await fetch(location.pathname, { headers: { accept: 'text/html' }, cache: 'no-store' })
+      .then((response) => (response.ok ? pageOf(response) : undefined), () => undefined);
+    const fresh = page && page.querySelector('[data-live]');
+    if (!fresh || fresh.innerHTML === shown) continue;
+    const focused = live.contains(document.activeElement) ? document.activeElement.id : '';
+    const moved = fresh.dataset.status !== live.dataset.status;
+    shown = fresh.innerHTML;
+    localTimes(fresh);
+    live.replaceWith(fresh);
+    live = fresh;
+    document.title = page.title;
+    if (focused) (document.getElementById(focused) || document.getElementById('main')).focus();
+    if (moved) {
+      live.classList.add('moved');
+      tell('Your order: ' + live.dataset.status);
+    }
+  }
+}
+
+const live = document.querySelector('[data-live]');
+if (live) follow(live);
+localTimes(document);
+`;
