@@ -4,7 +4,7 @@ import { backOff, passOn } from '../kernel/execute.ts';
 import { say, type Cause } from '../kernel/model.ts';
 import type { Kernel } from '../kernel/service.ts';
 import { orderKey, orderPartition, partsOf, type Order, type OrderRow, type Part, type PartState } from './rows.ts';
-import { claim, close, isFinal, look, overtaken, release, ship, take, type Look } from './stock.ts';
+import { claim, close, look, release, ship, takeOrClaim, type Look } from './stock.ts';
 
 /**
  * ADVANCE: brings an order as far as it can go, from whatever state it is found in. Any number of drivers may work at one order at once, and each may die at any
@@ -46,8 +46,6 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
   const { store } = kernel;
   const partition = orderPartition(orderId);
   const openRowKey = key('open', orderId);
-  /** Looks at parts that are still fresh: taken in the same breath as the decision they led to. */
-  let looks = new Map<string, Look>();
 
   /** What the reason itself does to the order; `undefined`: nothing is left to do. */
   async function begin(reason: Reason): Promise<OrderRow | undefined> {
@@ -121,16 +119,9 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
     const parts = partsOf(orderId, row.body);
     const taken: PartState[] = [];
     for (const part of parts) {
-      const seen = await lookAt(part);
-      const { state } = seen;
-      if (isFinal(state) || state.epoch > epoch || (state.epoch === epoch && state.state === 'released')) throw overtaken(part, 'this attempt is over');
-      must(state.state !== 'taken' || state.epoch === epoch, 'an attempt that is over holds nothing');
-      if (state.state === 'taken') taken.push(state);
-      else if (seen.short.length === 0) taken.push(await take(kernel, seen, epoch));
-      else {
-        await claim(kernel, seen, seen.short.map(({ sku }) => sku));
-        return write(row, { ...row.body, state: 'undoing' }, { busy: true });
-      }
+      const now = await takeOrClaim(kernel, part, epoch);
+      if (!now) return write(row, { ...row.body, state: 'undoing' }, { busy: true });
+      taken.push(now);
     }
     return write(row, { ...row.body, state: 'reserved' }, { busy: false, says: [reserved(row.body, parts, taken)] });
   }
@@ -140,8 +131,9 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
     const all = await lookAtAll(row.body);
     const short = all.filter((seen) => seen.short.length > 0);
     if (short.length === 0) return write(row, { ...row.body, state: 'taking', epoch: row.body.epoch + 1 }, { busy: true });
-    for (const seen of short) await claim(kernel, seen, seen.short.map(({ sku }) => sku));
-    return toWaiting(row, short);
+    const found = await Promise.all(short.map((seen) => claim(kernel, seen)));
+    // All that was short has come meanwhile: look again.
+    return found.some(({ claims }) => claims > 0) ? toWaiting(row, short) : row;
   }
 
   async function undo(row: OrderRow): Promise<OrderRow> {
@@ -165,23 +157,12 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
     const all = await lookAtAll(row.body);
     const short = all.filter((seen) => seen.short.length > 0);
     if (short.length === 0) return write(row, { ...row.body, state: 'taking', epoch: row.body.epoch + 1 }, { busy: true });
-    for (const seen of newlyShort(all)) await claim(kernel, seen.look, seen.skus);
+    for (const { seen, escalates } of newlyShort(all)) if ((await claim(kernel, seen, escalates)).missed) return row;
     if (open) await write(row, row.body, { busy: false });
     return undefined;
   }
 
-  async function lookAtAll(order: Order, parts?: 'untouched'): Promise<Look[]> {
-    const all = await Promise.all(partsOf(orderId, order).map((part) => look(store, part, parts)));
-    looks = new Map(all.map((seen) => [placeOf(seen.part), seen]));
-    return all;
-  }
-
-  /** A look is good for one use: what has been judged by it is committed against its versions, or is read again. */
-  async function lookAt(part: Part): Promise<Look> {
-    const known = looks.get(placeOf(part));
-    looks.delete(placeOf(part));
-    return known ?? look(store, part);
-  }
+  const lookAtAll = (order: Order, parts?: 'untouched'): Promise<Look[]> => Promise.all(partsOf(orderId, order).map((part) => look(store, part, parts)));
 
   /** Replaces the order row, and the open row with it. */
   async function write(row: OrderRow | undefined, order: Order, { busy, says = [] }: { busy: boolean; says?: readonly Outgoing[] }): Promise<OrderRow> {
@@ -222,17 +203,13 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
   return { accept, begin, step };
 }
 
-/** Two chunks of one shard are two parts of one partition. */
-const placeOf = ({ partition, key: partKey }: Part): string => `${partition} ${partKey}`;
-
 /** From so many claims on, an order that is short of yet another product claims all its lines: then few more rounds end its wait. */
 const escalateFrom = 3;
 
-function newlyShort(all: readonly Look[]): { look: Look; skus: string[] }[] {
+function newlyShort(all: readonly Look[]): { seen: Look; escalates: boolean }[] {
   const claims = all.reduce((sum, { state }) => sum + state.claims.length, 0);
   const news = all.some(({ state, short }) => short.some(({ sku }) => !state.claims.includes(sku)));
   if (!news) return [];
-  const wanted = (seen: Look): string[] => (claims >= escalateFrom ? seen.part.lines.map(({ sku }) => sku) : seen.short.map(({ sku }) => sku));
-  return all.map((seen) => ({ look: seen, skus: wanted(seen) })).filter(({ skus }) => skus.length > 0);
+  const escalates = claims >= escalateFrom;
+  return all.filter(({ short }) => escalates || short.length > 0).map((seen) => ({ seen, escalates }));
 }
-

@@ -1,10 +1,11 @@
 import {
   PortError, create, isPortError, key, must, refuse, remove, replace, timestamp,
-  type Outgoing, type Page, type Refusal, type Row, type Store, type Write,
+  type Outgoing, type Page, type Refusal, type Row, type Write,
 } from '../../ports/index.ts';
 import { backOff, passOn } from '../kernel/execute.ts';
 import { say, type Cause } from '../kernel/model.ts';
 import type { Kernel } from '../kernel/service.ts';
+import { inTurn, type Change, type Done, type Reader } from '../kernel/turns.ts';
 import type { StockView } from './events.ts';
 import {
   claimKey, emptyStock, queuePrefix, stockKey, stockPartition, untouched,
@@ -30,7 +31,7 @@ export interface Look {
 export const overtaken = (part: Part, why: string): PortError => new PortError('conflict', why, { key: part.key });
 
 /** `untouched` spares a read where nobody can have touched the part, because its order is not known yet. Wrong or right, the commit demands that it is so. */
-export async function look(store: Store, part: Part, known?: 'untouched'): Promise<Look> {
+export async function look(store: Reader, part: Part, known?: 'untouched'): Promise<Look> {
   const row = known ? undefined : await store.get<PartState>(part.partition, part.key);
   const state = row?.body ?? untouched;
   const stocks = await stocksOf(store, part.partition, part.lines);
@@ -43,7 +44,7 @@ export async function look(store: Store, part: Part, known?: 'untouched'): Promi
 const readsMax = 12;
 
 /** In the order of the lines, which are in the order of the keys. */
-async function stocksOf(store: Store, partition: string, lines: readonly Line[]): Promise<(Row<Stock> | undefined)[]> {
+async function stocksOf(store: Reader, partition: string, lines: readonly Line[]): Promise<(Row<Stock> | undefined)[]> {
   if (lines.length <= readsMax) return Promise.all(lines.map(({ sku }) => store.get<Stock>(partition, stockKey(sku))));
   const found = new Map<string, Row<Stock>>();
   const last = stockKey(lines.at(-1)!.sku);
@@ -55,7 +56,7 @@ async function stocksOf(store: Store, partition: string, lines: readonly Line[])
 }
 
 /** A line is covered when enough is left beyond all *elder* claims. Most of the time the sums on the row tell, and the queue need not be read. */
-async function shortage(store: Store, part: Part, { sku, quantity }: Line, { available, waiting }: Stock, claimed: boolean): Promise<Look['short'][number] | undefined> {
+async function shortage(store: Reader, part: Part, { sku, quantity }: Line, { available, waiting }: Stock, claimed: boolean): Promise<Look['short'][number] | undefined> {
   if (available < quantity) return { sku, needed: quantity, free: available };
   if (available - (waiting - (claimed ? quantity : 0)) >= quantity) return undefined;
   let free = available;
@@ -69,9 +70,9 @@ async function shortage(store: Store, part: Part, { sku, quantity }: Line, { ava
 }
 
 /** The claims on a product, eldest first. */
-export const queueOf = (store: Store, partition: string, sku: string): AsyncGenerator<Row<Claim>> => rowsFrom<Claim>(store, partition, queuePrefix(sku));
+export const queueOf = (store: Reader, partition: string, sku: string): AsyncGenerator<Row<Claim>> => rowsFrom<Claim>(store, partition, queuePrefix(sku));
 
-async function* rowsFrom<Body>(store: Store, partition: string, prefix: string): AsyncGenerator<Row<Body>> {
+async function* rowsFrom<Body>(store: Reader, partition: string, prefix: string): AsyncGenerator<Row<Body>> {
   let cursor: string | undefined;
   do {
     const page: Page<Body> = await store.query<Body>(partition, { prefix, ...(cursor === undefined ? {} : { cursor }) });
@@ -80,9 +81,25 @@ async function* rowsFrom<Body>(store: Store, partition: string, prefix: string):
   } while (cursor !== undefined);
 }
 
-/** All lines of a covered part: from available to reserved, and out of the queues. Answers the part as it is now. */
-export async function take(kernel: Kernel, { part, row, state, stocks }: Look, epoch: number): Promise<PartState> {
-  const claims = await ownClaims(kernel.store, part, state.claims);
+/**
+ * Takes all lines of the part, or, when some are short, puts the order into their queues; `undefined`: it was short. What is judged is judged in the turn that commits it.
+ */
+export async function takeOrClaim(kernel: Kernel, part: Part, epoch: number): Promise<PartState | undefined> {
+  const { result } = await inTurnOf<PartState | undefined>(kernel, part, async (reader) => {
+    const seen = await look(reader, part);
+    const { state, short } = seen;
+    if (isFinal(state) || state.epoch > epoch || (state.epoch === epoch && state.state === 'released')) throw overtaken(part, 'this attempt is over');
+    must(state.state !== 'taken' || state.epoch === epoch, 'an attempt that is over holds nothing');
+    if (state.state === 'taken') return { result: state };
+    if (short.length === 0) return taking(reader, seen, epoch);
+    return { result: undefined, writes: claiming(seen, short.map(({ sku }) => sku)) };
+  });
+  return result;
+}
+
+/** All lines of a covered part: from available to reserved, and out of the queues. */
+async function taking(reader: Reader, { part, row, state, stocks }: Look, epoch: number): Promise<Change<PartState>> {
+  const claims = await ownClaims(reader, part, state.claims);
   const writes: Write[] = [];
   const levels: (readonly [number, number])[] = [];
   part.lines.forEach(({ sku, quantity }, i) => {
@@ -95,26 +112,37 @@ export async function take(kernel: Kernel, { part, row, state, stocks }: Look, e
     levels.push([next.available, next.version]);
   });
   const taken: PartState = { epoch, state: 'taken', claims: state.claims, levels };
-  writes.push(row ? replace(row, taken) : create(part.key, taken));
-  await kernel.store.commit(part.partition, { writes });
-  return taken;
+  return { result: taken, writes: [put(row, part.key, taken), ...writes] };
 }
 
-/** Puts the order into the queues of these products. Refused once the part has moved on: a late driver must not claim what its own order has taken. */
-export async function claim(kernel: Kernel, { part, row, state, stocks }: Look, skus: readonly string[]): Promise<void> {
-  if (state.state === 'taken' || isFinal(state)) throw overtaken(part, 'the part is taken, closed or shipped');
+/**
+ * Puts the order into the queue of each product that it was seen to lack and still lacks, or of `all` products of the part. Refused once the part has moved on: a late
+ * driver must not claim what its own order has taken. `missed`: something has come since it was seen, and whoever was woken by it, it was not this order: look again.
+ */
+export async function claim(kernel: Kernel, seen: Look, all = false): Promise<{ claims: number; missed: boolean }> {
+  const { result } = await inTurnOf(kernel, seen.part, async (reader) => {
+    const now = await look(reader, seen.part);
+    const { state } = now;
+    if (state.state === 'taken' || isFinal(state)) throw overtaken(seen.part, 'the part is taken, closed or shipped');
+    const still = seen.short.filter(({ sku }) => now.short.some((each) => each.sku === sku));
+    const wanted = (all ? seen.part.lines : still).map(({ sku }) => sku).filter((sku) => !state.claims.includes(sku));
+    const result = { claims: state.claims.length + wanted.length, missed: still.length < seen.short.length };
+    return { result, writes: wanted.length === 0 ? [] : claiming(now, wanted) };
+  });
+  return result;
+}
+
+function claiming({ part, row, state, stocks }: Look, skus: readonly string[]): Write[] {
   const fresh = skus.filter((sku) => !state.claims.includes(sku));
-  if (fresh.length === 0) return;
-  const writes: Write[] = [];
+  const next: PartState = { ...state, claims: [...state.claims, ...fresh] };
+  const writes: Write[] = [put(row, part.key, next)];
   part.lines.forEach((line, i) => {
     if (!fresh.includes(line.sku)) return;
     const stock = stocks[i];
     const body = stock?.body ?? emptyStock;
     writes.push(put(stock, stockKey(line.sku), { ...body, ...queueMore(body, line), version: body.version + 1 }), claimOf(part, line));
   });
-  const next: PartState = { ...state, claims: [...state.claims, ...fresh] };
-  writes.push(put(row, part.key, next));
-  await kernel.store.commit(part.partition, { writes });
+  return writes;
 }
 
 /**
@@ -134,15 +162,20 @@ export function close(kernel: Kernel, part: Part, cause: Cause): Promise<void> {
 }
 
 async function giveBack(kernel: Kernel, part: Part, cause: Cause, becomes: (state: PartState) => PartState | undefined): Promise<void> {
-  const row = await kernel.store.get<PartState>(part.partition, part.key);
+  const { outbox } = await inTurnOf(kernel, part, (reader) => givingBack(kernel, reader, part, cause, becomes));
+  await passOn(kernel, outbox);
+}
+
+async function givingBack(kernel: Kernel, reader: Reader, part: Part, cause: Cause, becomes: (state: PartState) => PartState | undefined): Promise<Change<void>> {
+  const row = await reader.get<PartState>(part.partition, part.key);
   const state = row?.body ?? untouched;
   const next = becomes(state);
-  if (!next) return;
+  if (!next) return { result: undefined };
   const wasTaken = state.state === 'taken';
   const closing = next.state === 'closed';
   const touched = part.lines.filter(({ sku }) => wasTaken || (closing && state.claims.includes(sku)));
-  const stocks = await stocksOf(kernel.store, part.partition, touched);
-  const claims = closing && !wasTaken ? await ownClaims(kernel.store, part, state.claims) : new Map<string, Row<Claim>>();
+  const stocks = await stocksOf(reader, part.partition, touched);
+  const claims = closing && !wasTaken ? await ownClaims(reader, part, state.claims) : new Map<string, Row<Claim>>();
   const writes: Write[] = [put(row, part.key, next)];
   const levels: { sku: string; available: number; stockVersion: number }[] = [];
   const freed: string[] = [];
@@ -160,22 +193,30 @@ async function giveBack(kernel: Kernel, part: Part, cause: Cause, becomes: (stat
     // Others may be lucky now: because something came back, or because an elder claim no longer bars them.
     if (body.waiters > (rejoins ? 1 : 0)) freed.push(line.sku);
   });
-  const { outbox } = await kernel.store.commit(part.partition, { writes, outgoing: changes(kernel, levels, freed, versionOf(touched[0], stocks[0]), cause) });
-  await passOn(kernel, outbox);
+  return { result: undefined, writes, outgoing: changes(kernel, levels, freed, versionOf(touched[0], stocks[0]), cause) };
 }
 
 /** All lines of a part that was reserved in this attempt: from reserved to shipped. */
 export async function ship(kernel: Kernel, part: Part, epoch: number): Promise<void> {
-  const row = await kernel.store.get<PartState>(part.partition, part.key);
-  if (row?.body.state === 'shipped') return;
+  await inTurnOf(kernel, part, (reader) => shipping(reader, part, epoch));
+}
+
+async function shipping(reader: Reader, part: Part, epoch: number): Promise<Change<void>> {
+  const row = await reader.get<PartState>(part.partition, part.key);
+  if (row?.body.state === 'shipped') return { result: undefined };
   must(row?.body.state === 'taken' && row.body.epoch === epoch, 'only what is reserved is shipped');
-  const stocks = await stocksOf(kernel.store, part.partition, part.lines);
+  const stocks = await stocksOf(reader, part.partition, part.lines);
   const writes: Write[] = [replace(row, { ...row.body, state: 'shipped', claims: [], levels: [] } satisfies PartState)];
   part.lines.forEach(({ quantity }, i) => {
     const { body } = stocks[i]!;
     writes.push(replace(stocks[i]!, { ...body, reserved: body.reserved - quantity, shipped: body.shipped + quantity, version: body.version + 1 } satisfies Stock));
   });
-  await kernel.store.commit(part.partition, { writes });
+  return { result: undefined, writes };
+}
+
+/** The part's turn in its shard, with its rows at hand. */
+function inTurnOf<T>(kernel: Kernel, part: Part, run: (reader: Reader) => Promise<Change<T>>): Promise<Done<T>> {
+  return inTurn(kernel.store, part.partition, { keys: [part.key, ...part.lines.map(({ sku }) => stockKey(sku))], run });
 }
 
 export const isFinal = ({ state }: PartState): boolean => state === 'closed' || state === 'shipped';
@@ -188,7 +229,7 @@ const queueLess = (stock: Stock, left: Row<Claim> | undefined): Pick<Stock, 'wai
 const versionOf = (line: Line | undefined, stock: Row<Stock> | undefined): { sku: string; version: number } => ({ sku: line?.sku ?? '', version: (stock?.body.version ?? 0) + 1 });
 
 /** The rows of the order's own claims in this part. One that is gone was removed by somebody who has gone on: the commit that counts on it would fail anyway. */
-async function ownClaims(store: Store, part: Part, skus: readonly string[]): Promise<Map<string, Row<Claim>>> {
+async function ownClaims(store: Reader, part: Part, skus: readonly string[]): Promise<Map<string, Row<Claim>>> {
   if (skus.length === 0) return new Map();
   const rows = await Promise.all(skus.map((sku) => store.get<Claim>(part.partition, claimKey(sku, part.placedAt, part.orderId))));
   if (rows.some((row) => row === undefined)) throw overtaken(part, 'a claim has been removed meanwhile');
@@ -221,28 +262,36 @@ export async function receiveStock(kernel: Kernel, sku: string, quantity: number
   // In base 64, because a key of 255 special characters would outgrow the row's key when each is encoded.
   const receiptKey = key('receipt', sku, Buffer.from(idempotencyKey ?? kernel.ids.random()).toString('base64url'));
   for (let attempt = 1; ; attempt++) {
-    const known = await kernel.store.get<Receipt>(partition, receiptKey);
-    if (known) return known.body.quantity === quantity ? known.body.answer : refuse(422, 'idempotency-key-reused', 'this Idempotency-Key has counted another receipt');
-    const stock = await kernel.store.get<Stock>(partition, stockKey(sku));
-    const before = stock?.body ?? emptyStock;
-    if (before.received + quantity > receivedMax) return refuse(422, 'too-much', `at most ${receivedMax} of a product`);
-    const body: Stock = { ...before, received: before.received + quantity, available: before.available + quantity, version: before.version + 1 };
-    const answer = viewOf(sku, body);
-    const writes = [put(stock, stockKey(sku), body), create(receiptKey, { quantity, answer } satisfies Receipt)];
-    const level = { sku, available: body.available, stockVersion: body.version };
     try {
-      const { outbox } = await kernel.store.commit(partition, { writes, outgoing: changes(kernel, [level], body.waiters > 0 ? [sku] : [], { sku, version: body.version }, {}) });
+      const { result, outbox } = await inTurn(kernel.store, partition, { keys: [receiptKey, stockKey(sku)], run: (reader) => receiving(kernel, reader, sku, quantity, receiptKey) });
       await passOn(kernel, outbox);
-      return answer;
+      return result;
     } catch (error) {
       if (!isPortError(error, 'conflict', 'unavailable', 'throttled') || attempt === receiptTriesMax) throw error;
       await backOff(kernel, attempt, error);
     }
   }
 }
+
+async function receiving(kernel: Kernel, reader: Reader, sku: string, quantity: number, receiptKey: string): Promise<Change<StockView | Refusal>> {
+  const partition = stockPartition(sku);
+  const known = await reader.get<Receipt>(partition, receiptKey);
+  if (known) return { result: known.body.quantity === quantity ? known.body.answer : refuse(422, 'idempotency-key-reused', 'this Idempotency-Key has counted another receipt') };
+  const stock = await reader.get<Stock>(partition, stockKey(sku));
+  const before = stock?.body ?? emptyStock;
+  if (before.received + quantity > receivedMax) return { result: refuse(422, 'too-much', `at most ${receivedMax} of a product`) };
+  const body: Stock = { ...before, received: before.received + quantity, available: before.available + quantity, version: before.version + 1 };
+  const answer = viewOf(sku, body);
+  const level = { sku, available: body.available, stockVersion: body.version };
+  return {
+    result: answer,
+    writes: [put(stock, stockKey(sku), body), create(receiptKey, { quantity, answer } satisfies Receipt)],
+    outgoing: changes(kernel, [level], body.waiters > 0 ? [sku] : [], { sku, version: body.version }, {}),
+  };
+}
 const receiptTriesMax = 30;
 
-export async function findStock(store: Store, sku: string): Promise<StockView> {
+export async function findStock(store: Reader, sku: string): Promise<StockView> {
   const row = await store.get<Stock>(stockPartition(sku), stockKey(sku));
   return viewOf(sku, row?.body ?? emptyStock);
 }

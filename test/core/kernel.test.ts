@@ -396,10 +396,10 @@ describe('kernel', () => {
     it('is never blamed for transient failures, however long they last', async () => {
       let heals = Infinity;
       const { w, times, dead } = await receiving(() => (w.clock.now() < heals ? unavailable() : undefined));
-      heals = w.clock.now() + 3_600_000;
+      heals = w.clock.now() + 900_000;
       send(w, text());
-      await w.settle(3_700);
-      expect(times.length).to.be.greaterThan(3_000);
+      await w.settle(1_000);
+      expect(times.length).to.be.greaterThan(800);
       expect(dead()).to.deep.equal([]);
     });
 
@@ -553,10 +553,9 @@ describe('kernel', () => {
       });
       const w = await world({ services });
       append(w, cancelled(aa, 0));
-      await w.clock.advance(3_600_000 * 3);
+      await w.clock.advance(4_400_000);
       const waits = times.slice(1).map((time, n) => time - times[n]!);
-      expect(waits.length).to.be.within(6, 8);
-      for (let n = 1; n < waits.length; n++) expect(waits[n]).to.be.at.least(waits[n - 1]! - 5);
+      expect(waits).to.deep.equal([5, 30, 120, 600, 3_600]);
       broken = false;
       expect(await w.play(retryParked(w.kernel, services, { consumer: 'shipping', partitionkey: aa }))).to.equal(1);
       expect(heard).to.deep.equal(['a0']);
@@ -570,7 +569,7 @@ describe('kernel', () => {
       append(w, cancelled(aa, 0));
       await w.clock.advance(1_000);
       state = 'sick';
-      await w.clock.advance(3_600_000);
+      await w.clock.advance(300_000);
       expect((await w.play(parkedKeys(w.kernel)))[0]).to.include({ attempts: 0, reason: 'Defect: by the test' });
       state = 'well';
       await w.clock.advance(10_000);
@@ -583,7 +582,7 @@ describe('kernel', () => {
       const huge = { ...cancelled(bb, 0).message, more: '"'.repeat(300_000) };
       w.engines.stream.append('orders', [{ partitionkey: aa, text: '<xml/>' }, { partitionkey: bb, text: JSON.stringify(huge) }, { partitionkey: '|'.repeat(300), text: '{}' }], w.clock.now());
       await w.clock.advance(1_000);
-      const parked = await w.play(parkedKeys(w.kernel));
+      const parked = (await w.play(parkedKeys(w.kernel))).filter(({ consumer }) => consumer === 'shipping');
       expect(parked.map(({ reason }) => reason)).to.have.members(['malformed: not JSON', 'Defect: by the test', 'malformed: specversion is not 1.0']);
       expect(position(w)?.after).to.equal('3');
       expect(heard).to.deep.equal([]);
@@ -599,18 +598,22 @@ describe('kernel', () => {
 
     it('parks nothing and loses nothing while the store is down for an hour', async () => {
       const { services, heard } = listener(() => undefined);
-      const w = await world({ services });
+      const w = await still();
+      const stop = new AbortController();
       append(w, cancelled(aa, 0));
+      const following = followOnce(w, services, { untilDry: false, signal: stop.signal });
       await w.clock.advance(1_000);
       w.interfere = (call, work) => (call.port === 'store' ? Promise.reject(unavailable()) : work());
       append(w, cancelled(aa, 1), cancelled(bb, 0), cancelled(aa, 2));
       await w.clock.advance(3_600_000);
       expect(heard).to.deep.equal(['a0']);
       w.interfere = undefined;
-      await w.settle(60);
+      await w.clock.advance(10_000);
       expect(heard).to.have.members(['a0', 'a1', 'a2', 'b0']);
       expect(await w.play(parkedKeys(w.kernel))).to.deep.equal([]);
       expect(position(w)).to.deep.equal({ after: '4', starts: 0 });
+      stop.abort();
+      await w.play(following);
     });
 
     it('suspects no event because a position could not be stored', async () => {
@@ -685,7 +688,7 @@ describe('kernel', () => {
         await w.clock.advance(500);
         if (deaths > start) await w.restart();
       }
-      await w.clock.advance(24 * 3_600_000);
+      await w.clock.advance(1_000_000);
       expect(deaths).to.equal(3);
       expect(withoutRepeats(heard)).to.deep.equal(['b0']);
       expect((await w.play(parkedKeys(w.kernel)))[0]).to.include({ partitionkey: aa, items: 2, reason: 'the process ended while this event was handled, three times' });
@@ -706,16 +709,16 @@ describe('kernel', () => {
       append(w, cancelled(aa, 0));
       await w.clock.advance(1_000);
       mood = 'kills';
-      for (let hour = 0; hour < 20; hour++) {
+      for (let part = 0; part < 6; part++) {
         const before = deaths;
-        await w.clock.advance(3_600_000);
+        await w.clock.advance(700_000);
         if (deaths > before) await w.restart();
       }
       expect(deaths).to.equal(3);
     });
 
     it('suspects nobody after a clean end', async () => {
-      const { services, heard } = listener(() => (heard.length < 100 ? undefined : undefined));
+      const { services, heard } = listener(() => undefined);
       const w = await world({ services });
       for (let n = 0; n < 6; n++) {
         await w.stop();

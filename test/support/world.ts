@@ -32,6 +32,8 @@ export interface World {
   /** Stands between the shop and its drivers, if set: may fail, wait, count, or do the work twice. */
   interfere: Interfere | undefined;
   restart(): Promise<void>;
+  /** The carrier says what it has to say. */
+  tick(): Promise<number>;
   /** Lets time pass until the work is done. */
   play<Result>(work: Promise<Result>): Promise<Result>;
   /** Lets time pass until nothing is left to do. Throws when that takes longer, saying what is left. */
@@ -93,6 +95,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
       return kernel!;
     },
     restart,
+    tick: () => shop!.carrier.tick(),
     play,
     settle,
     unrest,

@@ -1,0 +1,313 @@
+import { expect } from 'chai';
+import { say } from '../../core/kernel/model.ts';
+import { handle } from '../../core/kernel/receive.ts';
+import type { AnyService } from '../../core/kernel/service.ts';
+import { shipping, sweepBookings } from '../../core/shipping/index.ts';
+import { parcels, type ParcelCommand } from '../../core/shipping/parcel.ts';
+import { isClaimed, shipments, type ShipmentCommand } from '../../core/shipping/shipment.ts';
+import { Defect, PortError, type Booking, type Message, type OutboxBody, type TrackingStatus } from '../../ports/index.ts';
+import { home } from '../support/client.ts';
+import { given, permutations, types, withRepeats } from '../support/given.ts';
+import { openWorld, throttled, toys, unavailable, type World } from '../support/world.ts';
+
+const orderId = 'a'.repeat(26);
+const other = 'b'.repeat(26);
+const at = (minute: number): string => `2026-11-20T09:${String(minute).padStart(2, '0')}:00.000Z`;
+const booking: Booking = { carrier: 'ups', trackingNumber: '1Z', trackingUrl: 'https://example.com/1Z' };
+
+describe('shipping', () => {
+  describe('a shipment', () => {
+    const ship: ShipmentCommand = { do: 'ship', shipTo: { ...home, name: 'Anna' }, items: [{ sku: 'A', quantity: 1 }], at: at(1) };
+    const stop: ShipmentCommand = { do: 'stop', orderId, at: at(2) };
+    const confirm: ShipmentCommand = { do: 'confirm', orderId, booking };
+    const giveUp: ShipmentCommand = { do: 'giveUp', refused: 'no such postcode' };
+    const doubt: ShipmentCommand = { do: 'doubt' };
+
+    it('claims the booking first, and says OrderFulfillment when it is confirmed', () => {
+      const claimed = given(shipments, ship);
+      expect(types(claimed.last)).to.deep.equal(['BookingClaimed']);
+      expect(isClaimed(claimed.state)).to.equal(true);
+      const { last, state } = given(shipments, ship, confirm);
+      expect(last).to.deep.equal([{ type: 'OrderFulfillment', data: { orderId, ...booking } }]);
+      expect(state.booking).to.deep.equal(booking);
+    });
+
+    it('is stopped by a cancellation that comes before the booking is claimed, and never ships then', () => {
+      expect(types(given(shipments, stop).last)).to.deep.equal(['ShippingStopped']);
+      expect(given(shipments, stop, ship).last).to.deep.equal([]);
+      expect(isClaimed(given(shipments, stop, ship).state)).to.equal(false);
+    });
+
+    it('is not stopped by one that comes after', () => {
+      expect(given(shipments, ship, stop).last).to.deep.equal([]);
+      expect(given(shipments, ship, doubt, stop).last, 'nobody knows, so it may have been booked').to.deep.equal([]);
+      expect(given(shipments, ship, confirm, stop).last).to.deep.equal([]);
+    });
+
+    it('can still be stopped when the carrier will not take it', () => {
+      expect(types(given(shipments, ship, giveUp, stop).last)).to.deep.equal(['ShippingStopped']);
+    });
+
+    it('is open exactly while its booking is claimed and somebody can do something about it', () => {
+      const busy = (...commands: ShipmentCommand[]): boolean => shipments.busy!(given(shipments, ...commands).state);
+      expect([busy(), busy(ship), busy(ship, confirm), busy(ship, giveUp), busy(ship, doubt), busy(stop)]).to.deep.equal([false, true, false, false, false, false]);
+    });
+
+    it('is confirmed also after doubt, and never after it was stopped', () => {
+      expect(types(given(shipments, ship, doubt, confirm).last)).to.deep.equal(['OrderFulfillment']);
+      expect(() => given(shipments, stop, confirm)).to.throw(Defect);
+    });
+
+    it('ships or stops, never both, in whatever order and however often it is told', () => {
+      for (const arrival of permutations([ship, stop])) {
+        for (const told of [arrival, withRepeats(arrival)]) {
+          const { state, facts } = given(shipments, ...told);
+          const booked = isClaimed(state);
+          expect(booked).to.equal(arrival[0] === ship);
+          expect(types(facts)).to.deep.equal([booked ? 'BookingClaimed' : 'ShippingStopped']);
+        }
+      }
+      const end = given(shipments, ship, confirm);
+      expect(given(shipments, ...withRepeats([ship, confirm])).state).to.deep.equal(end.state);
+      expect(types(given(shipments, ...withRepeats([ship, confirm])).facts)).to.deep.equal(['BookingClaimed', 'OrderFulfillment']);
+    });
+  });
+
+  describe('a parcel', () => {
+    const assign: ParcelCommand = { do: 'assign', orderId, carrier: 'ups', trackingNumber: '1Z' };
+    const track = (status: TrackingStatus, minute: number, noticeId = `${status}${minute}`): ParcelCommand => ({ do: 'track', fact: { carrier: 'ups', trackingNumber: '1Z', status, occurredAt: at(minute), noticeId } });
+
+    it('says OrderDelivered once, with the moment of the delivery, in whatever order booking and notices come', () => {
+      const all = [assign, track('preTransit', 1), track('inTransit', 2), track('outForDelivery', 3), track('delivered', 4), track('inTransit', 5)];
+      for (const arrival of permutations(all)) {
+        for (const told of [arrival, withRepeats(arrival)]) {
+          const { state, facts } = given(parcels, ...told);
+          expect({ ...state, timeline: [] }).to.deep.equal({ orderId, status: 'delivered', statusAt: at(4), timeline: [] });
+          expect(facts.filter(({ type }) => type === 'OrderDelivered').map(({ data }) => data)).to.deep.equal([{ orderId, carrier: 'ups', trackingNumber: '1Z', deliveredAt: at(4) }]);
+        }
+      }
+    });
+
+    it('keeps a notice that comes before the booking', () => {
+      expect(types(given(parcels, track('delivered', 4)).last)).to.deep.equal(['ParcelTracked']);
+      expect(types(given(parcels, track('delivered', 4), assign).last)).to.deep.equal(['ParcelAssigned', 'OrderDelivered']);
+    });
+
+    it('goes by what happened last, not by what was heard last', () => {
+      expect(given(parcels, track('outForDelivery', 3), track('inTransit', 2)).state).to.include({ status: 'outForDelivery', statusAt: at(3) });
+    });
+
+    it('takes a second delivery for the first, and a repeated notice for one', () => {
+      expect(given(parcels, assign, track('delivered', 4), track('delivered', 9)).last).to.deep.equal([]);
+      expect(given(parcels, assign, track('inTransit', 2, 'n'), track('inTransit', 2, 'n')).last).to.deep.equal([]);
+    });
+
+    it('does not grow with the number of notices', () => {
+      const many = Array.from({ length: 500 }, (_, n) => track('inTransit', n % 60, `n${n}`));
+      expect(given(parcels, ...many).state.timeline).to.have.length(30);
+    });
+
+    it('belongs to one order', () => {
+      expect(given(parcels, assign, assign).last).to.deep.equal([]);
+      expect(() => given(parcels, assign, { ...assign, orderId: other })).to.throw(Defect);
+    });
+  });
+
+  describe('booking', () => {
+    let world: World;
+    let carrier: ReturnType<typeof strangeCarrier>;
+    beforeEach(async () => {
+      world = await openWorld({ still: true });
+      carrier = strangeCarrier();
+      world.interfere = (call, work) => (call.port === 'carrier' ? carrier.answer(call.method as 'book' | 'find', call.args[0]) : work());
+    });
+    afterEach(() => world.stop());
+
+    const told = say('InventoryReserved', { orderId, shipTo: { ...home, name: 'Anna' }, lines: [{ sku: 'A', quantity: 1, available: 0, stockVersion: 1 }] }, { subject: orderId, sequence: 0, at: at(0) }).message;
+    const asked = say('CancellationRequested', { orderId }, { subject: orderId, sequence: 1, at: at(0) }).message;
+    const hear = (message: Message = told): Promise<void> => world.play(handle(world.kernel, shipping as AnyService, message));
+    const sweep = (): Promise<void> => world.play(sweepBookings(world.kernel, 10));
+    const shipment = () => world.rows<{ state: ReturnType<typeof given<(typeof shipments)['initial'], never>>['state'] }>('shipment')[0]!.body.state;
+    const said = (): string[] => {
+      const events = world.engines.stream.partitions('shipping').flatMap((partition) => {
+        const batch = world.engines.stream.read('shipping', partition, undefined, 100);
+        return 'events' in batch ? batch.events.map(({ text }) => (JSON.parse(text) as Message).type) : [];
+      });
+      return [...events, ...world.rows<OutboxBody>('outbox').map(({ body }) => body.message.type)];
+    };
+
+    it('books once however often it is told to ship', async () => {
+      for (let n = 0; n < 3; n++) await hear();
+      expect(carrier.booked).to.deep.equal([orderId]);
+      expect(said()).to.deep.equal(['OrderFulfillment']);
+      expect(world.rows('open')).to.deep.equal([]);
+    });
+
+    it('does not book what was cancelled before', async () => {
+      await hear(asked);
+      await hear();
+      expect(carrier.booked).to.deep.equal([]);
+      expect(said()).to.deep.equal(['ShippingStopped']);
+    });
+
+    it('tries again when it was certainly not booked, and then leaves it to the sweep', async () => {
+      carrier.book = () => Promise.reject(throttled());
+      await hear();
+      expect(carrier.calls.filter((call) => call === 'book')).to.have.length(3);
+      expect(isClaimed(shipment())).to.equal(true);
+      carrier.book = undefined;
+      await world.clock.advance(3_600_000);
+      await sweep();
+      expect(said()).to.deep.equal(['OrderFulfillment']);
+    });
+
+    it('asks the carrier after an unknown outcome, and books again only when that is safe', async () => {
+      carrier.book = async (id) => {
+        carrier.booked.push(id);
+        throw unavailable();
+      };
+      await hear();
+      expect(carrier.calls).to.deep.equal(['book', 'find']);
+      expect(carrier.booked).to.deep.equal([orderId]);
+      expect(said()).to.deep.equal(['OrderFulfillment']);
+    });
+
+    it('books nothing again while the carrier cannot tell, and after five minutes it is a person\'s', async () => {
+      carrier.book = () => Promise.reject(unavailable());
+      carrier.find = async () => 'unknown';
+      await hear();
+      await hear();
+      await world.clock.advance(200_000);
+      await sweep();
+      expect(shipment().uncertain).to.equal(undefined);
+      await world.clock.advance(200_000);
+      await sweep();
+      expect(shipment().uncertain).to.equal(true);
+      await hear();
+      await sweep();
+      expect(carrier.calls.filter((call) => call === 'book')).to.have.length(1);
+      expect(world.rows('open')).to.deep.equal([]);
+    });
+
+    it('waits for a carrier that is down, however long, and blames nobody', async () => {
+      carrier.book = () => Promise.reject(unavailable());
+      carrier.find = () => Promise.reject(unavailable());
+      await hear();
+      await hear();
+      await world.clock.advance(3_600_000);
+      await sweep();
+      expect(shipment().uncertain).to.equal(undefined);
+      carrier.book = carrier.find = undefined;
+      await sweep();
+      expect(said()).to.deep.equal(['OrderFulfillment']);
+    });
+
+    it('gives up what the carrier will never take; then it can be cancelled', async () => {
+      carrier.book = () => Promise.reject(new PortError('denied', 'no such postcode'));
+      await hear();
+      expect(shipment().refused).to.include('no such postcode');
+      await hear(asked);
+      expect(said()).to.deep.equal(['ShippingStopped']);
+    });
+
+    it('blames the carrier for no failure of the store: what is booked is never given up', async () => {
+      let left = 20;
+      const strange = world.interfere!;
+      world.interfere = (call, work) =>
+        call.port === 'store' && call.method === 'commit' && carrier.booked.length > 0 && left-- > 0 ? Promise.reject(new PortError('denied', 'by the test')) : strange(call, work);
+      await hear().catch((error: unknown) => expect(error).to.have.property('kind', 'denied'));
+      left = 0;
+      expect(shipment().refused).to.equal(undefined);
+      await world.clock.advance(60_000);
+      await sweep();
+      expect(carrier.booked).to.deep.equal([orderId]);
+      expect(said()).to.deep.equal(['OrderFulfillment']);
+    });
+
+    it('makes good a crash between the booking and its confirmation', async () => {
+      const strange = world.interfere!;
+      world.interfere = async (call, work) => {
+        if (carrier.booked.length > 0 && call.port === 'store') return new Promise(() => {}); // and the process is gone
+        return strange(call, work);
+      };
+      void handle(world.kernel, shipping as AnyService, told).catch(() => {});
+      await world.clock.idle();
+      expect(carrier.booked).to.deep.equal([orderId]);
+      world.interfere = strange;
+      await world.restart();
+      await world.clock.advance(60_000);
+      await sweep();
+      expect(carrier.booked).to.deep.equal([orderId]);
+      expect(said()).to.deep.equal(['OrderFulfillment']);
+    });
+
+    it('comes back to the other bookings when one of them fails', async () => {
+      carrier.book = () => Promise.reject(throttled());
+      const ids = ['1', '2', '3', '4'].map((n) => n.repeat(26));
+      for (const id of ids) await hear({ ...told, subject: id, data: { ...(told.data as object), orderId: id } });
+      carrier.book = (id) => (id.startsWith('1') ? Promise.reject(new Error('a bug of the adapter')) : Promise.resolve({ carrier: 'ups', trackingNumber: id }));
+      await world.clock.advance(60_000);
+      await sweep();
+      expect(said().filter((type) => type === 'OrderFulfillment')).to.have.length(3);
+    });
+  });
+
+  describe('the door for notices', () => {
+    it('keeps a notice that comes before the booking, and says OrderDelivered when the booking names the order', async () => {
+      const world = await openWorld({ services: toys({}), still: true, deliversAfterSeconds: 5 });
+      const { kernel } = world;
+      const told = say('InventoryReserved', { orderId, shipTo: { ...home, name: 'Anna' }, lines: [{ sku: 'A', quantity: 1, available: 0, stockVersion: 1 }] }, { subject: orderId, sequence: 0, at: at(0) }).message;
+      // Booked and delivered, and the notice is here before the answer of the booking.
+      let notices = 0;
+      world.interfere = async (call, work) => {
+        const answer = await work();
+        if (call.port === 'carrier' && call.method === 'book' && notices++ === 0) {
+          await world.clock.sleep(10_000);
+          await world.tick();
+        }
+        return answer;
+      };
+      await world.play(handle(kernel, shipping as AnyService, told));
+      const events = world.engines.stream.partitions('shipping').flatMap((partition) => {
+        const batch = world.engines.stream.read('shipping', partition, undefined, 100);
+        return 'events' in batch ? batch.events.map(({ text }) => (JSON.parse(text) as Message).type) : [];
+      });
+      expect(events).to.have.members(['OrderFulfillment', 'OrderDelivered']);
+      await world.stop();
+    });
+
+    it('believes nobody whose signature is missing or wrong, and knows its carriers', async () => {
+      const world = await openWorld({ still: true });
+      const raw = Buffer.from(JSON.stringify({ id: 'n', carrier: 'demo', trackingNumber: '1', status: 'delivered', occurredAt: at(1) }));
+      const notice = (carrier: string, headers: Record<string, string> = {}) =>
+        shipping.answers.takeNotice(world.kernel, { params: { carrier }, query: undefined, body: undefined, idempotencyKey: undefined, headers, raw });
+      expect(await notice('demo')).to.include({ status: 401 });
+      expect(await notice('demo', { 'demo-signature': `sha256=${'0'.repeat(64)}` })).to.include({ status: 401 });
+      expect(await notice('easypost')).to.include({ status: 503 });
+      expect(await notice('pigeon')).to.include({ status: 404 });
+      expect(world.rows('parcel')).to.deep.equal([]);
+      await world.stop();
+    });
+  });
+});
+
+/** A carrier that does as the test likes; by itself it books, and knows what it has booked. */
+function strangeCarrier() {
+  const carrier = {
+    booked: [] as string[],
+    calls: [] as string[],
+    book: undefined as ((id: string) => Promise<Booking>) | undefined,
+    find: undefined as ((id: string) => Promise<Booking | 'none' | 'unknown'>) | undefined,
+    async answer(method: 'book' | 'find', arg: string | { orderId: string }): Promise<unknown> {
+      const id = typeof arg === 'string' ? arg : arg.orderId;
+      carrier.calls.push(method);
+      const own = carrier[method];
+      if (own) return own(id);
+      const known = { carrier: 'ups', trackingNumber: `T${id}` };
+      if (method === 'find') return carrier.booked.includes(id) ? known : 'none';
+      if (!carrier.booked.includes(id)) carrier.booked.push(id);
+      return known;
+    },
+  };
+  return carrier;
+}
