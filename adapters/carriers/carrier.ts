@@ -50,7 +50,7 @@ interface DueRow {
 const collection: Collection = { name: 'democarrier', shards: 4 };
 const carrierName = 'demo';
 const noticesAtOnce = 256;
-const postsAtOnce = 16;
+const postsAtOnce = 64;
 const retryMilliseconds = { first: 1_000, most: 60_000 };
 const postMillisecondsMax = 5_000;
 

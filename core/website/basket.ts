@@ -1,8 +1,8 @@
 import { Sku, quantityMax } from '../shapes.ts';
 
 /**
- * THE BASKET lives in a cookie of the customer's browser and nowhere else: sku and quantity, never a price. Whoever sends the cookie may have written it himself, so
- * whatever does not read as a basket is no basket.
+ * THE BASKET lives in a cookie of the customer's browser and nowhere else: sku and quantity, never a price. Whoever sends the cookie may have written it
+ * himself, so whatever does not read as a basket is no basket.
  */
 export type Basket = ReadonlyMap<string, number>;
 
@@ -43,7 +43,9 @@ export function basketCookie(basket: Basket, shopUrl: string): string {
 /** The basket with so many of a product (0: none), or why that cannot be. */
 export function changed(basket: Basket, sku: string, quantity: number): Basket | string {
   if (quantity > quantityMax) return `That is more than anybody can buy at once: at most ${quantityMax.toLocaleString('en-GB')} of one product.`;
-  if (!basket.has(sku) && quantity > 0 && basket.size >= basketLinesMax) return `A basket holds at most ${basketLinesMax} different products. Order these first, then start another.`;
+  if (!basket.has(sku) && quantity > 0 && basket.size >= basketLinesMax) {
+    return `A basket holds at most ${basketLinesMax} different products. Order these first, then start another.`;
+  }
   const next = new Map(basket);
   if (quantity === 0) next.delete(sku);
   else next.set(sku, quantity);

@@ -9,8 +9,8 @@ import { motifOf, type Motif } from './art.ts';
  * THE CATALOGUE: the website's own copy of the products, as of its last poll of ProductInfoUpdated.
  *
  * - One row a product. The newest version wins, in whatever order the events come and however often.
- * - It is read far more often than it changes. So each process keeps it in memory in the order in which it is shown, reads it anew after a poll that changed something,
- *   and otherwise every few seconds, behind the reader's back: another instance may have polled.
+ * - It is read far more often than it changes. So each process keeps it in memory in the order in which it is shown, reads it anew after a poll that
+ *   changed something, and otherwise every few seconds, behind the reader's back: another instance may have polled.
  */
 export interface Catalogue {
   /** By name. */
@@ -24,6 +24,8 @@ export interface Item extends ProductView {
   /** What a search looks at: without case and accents. */
   readonly foldedName: string;
   readonly foldedAll: string;
+  /** With a letter. */
+  readonly begins: boolean;
   readonly motif: Motif | undefined;
 }
 
@@ -97,7 +99,8 @@ async function read(kernel: Kernel, cache: Cache): Promise<Catalogue> {
   try {
     let cursor: string | undefined;
     do {
-      const page: Page<ProductView> = await kernel.store.query<ProductView>(partition, { prefix: key('item', ''), limit: 1_000, ...(cursor === undefined ? {} : { cursor }) });
+      const more = cursor === undefined ? {} : { cursor };
+      const page: Page<ProductView> = await kernel.store.query<ProductView>(partition, { prefix: key('item', ''), limit: 1_000, ...more });
       for (const row of page.rows) prepared.set(row.body.sku, preparedOf(row, cache.prepared.get(row.body.sku)));
       cursor = page.next;
     } while (cursor !== undefined);
@@ -115,10 +118,15 @@ async function read(kernel: Kernel, cache: Cache): Promise<Catalogue> {
 function preparedOf({ version, body }: Row<ProductView>, known: { version: string; item: Item } | undefined): { version: string; item: Item } {
   if (known?.version === version) return known;
   const foldedName = folded(body.name);
-  return { version, item: { ...body, foldedName, foldedAll: `${foldedName} ${folded(body.sku)}`, motif: motifOf(body.name) } };
+  const foldedAll = `${foldedName} ${folded(body.sku)}`;
+  return { version, item: { ...body, foldedName, foldedAll, begins: /^\p{L}/u.test(foldedName), motif: motifOf(body.name) } };
 }
 
-const byName = (a: Item, b: Item): number => (a.foldedName < b.foldedName ? -1 : a.foldedName > b.foldedName ? 1 : a.sku < b.sku ? -1 : 1);
+/** Names that begin with a letter come before `12 pencils` and `*fan`. */
+const byName = (a: Item, b: Item): number => {
+  if (a.begins !== b.begins) return a.begins ? -1 : 1;
+  return a.foldedName < b.foldedName ? -1 : a.foldedName > b.foldedName ? 1 : a.sku < b.sku ? -1 : 1;
+};
 
 function topicsOf(items: readonly Item[]): Motif[] {
   const counts = new Map<Motif, number>();

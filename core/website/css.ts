@@ -265,8 +265,9 @@ legend { margin-bottom: .875rem; padding: 0; font-size: 1.1875rem; font-weight: 
 .p-stone { --g: #e9e5dc; --a: #fffdf8; --b: #6b6455; --c: #d5cdbd; --f: #d98a5b; }
 .p-ink { --g: #e2e1e3; --a: #42444d; --b: #1c1d23; --c: #d9dbe3; --f: #e0a45a; }
 @media (prefers-color-scheme: dark) {
-  .p-rose { --g: #3a2523; } .p-sky { --g: #1f2c38; } .p-leaf { --g: #243022; } .p-sun { --g: #372c17; } .p-plum { --g: #2f2535; }
-  .p-clay { --g: #35281f; } .p-teal { --g: #1c302d; } .p-stone { --g: #3a3832; --a: #ded9cd; --b: #948b79; --c: #b5ac9a; } .p-ink { --g: #2e3036; --a: #7b7e8a; --b: #111216; }
+  .p-rose { --g: #3a2523; --b: #9d3f3f; } .p-sky { --g: #1f2c38; --b: #2f6390; } .p-leaf { --g: #243022; --b: #3c7347; } .p-sun { --g: #372c17; --b: #a26e20; }
+  .p-plum { --g: #2f2535; --b: #6e4686; } .p-clay { --g: #35281f; --b: #945630; } .p-teal { --g: #1c302d; --b: #24706a; }
+  .p-stone { --g: #3a3832; --a: #ded9cd; --b: #948b79; --c: #b5ac9a; } .p-ink { --g: #2e3036; --a: #7b7e8a; --b: #4f525c; }
   .p-rose .s, .p-sky .s, .p-leaf .s, .p-sun .s, .p-plum .s, .p-clay .s, .p-teal .s { stroke: var(--a); }
 }
 

@@ -13,8 +13,9 @@ export function fieldsOf(raw: Uint8Array): ReadonlyMap<string, string> | Refusal
 }
 
 /**
- * Whether another site's page made the browser post this. Browsers say so themselves: `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/), and those that do not,
- * or on plain HTTP, `Origin`; `null` is an origin that hides itself, and is not believed. What says neither is no browser, and carries nobody's cookies but its own.
+ * Whether another site's page made the browser post this. Browsers say so themselves: by `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/), and those
+ * that do not, or on plain HTTP, by `Origin`; `null` is an origin that hides itself, and is not believed. What says neither is no browser, and carries
+ * nobody's cookies but its own.
  */
 export function isForeign(headers: Readonly<Record<string, string | undefined>>, shopUrl: string): boolean {
   const site = headers['sec-fetch-site'];

@@ -9,7 +9,7 @@ import { fieldsOf, isForeign } from './forms.ts';
 import { letterPage, mailboxPage } from './mailbox.ts';
 import { around, errorPage, page, type Headers, type PageOf } from './pages.ts';
 import { cataloguePage, productPage } from './shelves.ts';
-import { basketPage, checkoutPage, detailsOf, fieldNames, priced, totalText, type Complaints, type Details, type Typed } from './till.ts';
+import { basketPage, checkoutPage, detailsOf, fieldNames, notSold, oneCurrency, priced, totalText, type Complaints, type Details, type Typed } from './till.ts';
 import { orderPage } from './tracking.ts';
 
 /** THE WEBSITE: a storefront for people. It shows products as of its last poll, takes orders to Order, and keeps nothing else: the basket is the browser's. */
@@ -64,7 +64,8 @@ const noOrder = refuse(404, 'not-found', 'there is no such order; please check t
 const noMailbox = refuse(404, 'not-found', 'no letters are kept on this machine: they are really sent');
 
 /** Nothing in it is anybody's secret, so it may be compressed and kept, if it is asked for anew each time. */
-const open = (kernel: Kernel, headers: Headers, content: PageOf): Reply => page(200, around(kernel, headers), content, { 'cache-control': 'private, no-cache' });
+const open = (kernel: Kernel, headers: Headers, content: PageOf): Reply =>
+  page(200, around(kernel, headers), content, { 'cache-control': 'private, no-cache' });
 
 const seeOther = (location: string, headers: Readonly<Record<string, string>> = {}): Reply => ({ status: 303, headers: { location, ...headers } });
 
@@ -75,7 +76,7 @@ const foreign = async (): Promise<Reply> => ({ status: 403, html: errorPage(403,
 /** Longer than a poll should ever take; the next one goes on where it ended. */
 const pollSecondsMax = 30;
 
-/** Retrieves what Product has said since the last time. Who has never polled, or not for so long that events are gone, has Product say everything again, once. */
+/** Retrieves what Product has said since the last time. If that was never, or so long ago that events are gone, Product says everything again, once. */
 async function pollProducts(kernel: Kernel): Promise<void> {
   const stop = new AbortController();
   const done = new AbortController();
@@ -84,7 +85,8 @@ async function pollProducts(kernel: Kernel): Promise<void> {
   const lost = (): Promise<void> => (said ??= kernel.published.sayProductsAgain());
   try {
     const partitions = await kernel.stream.partitions('products');
-    await Promise.all(partitions.map((partition) => follow(kernel, website as AnyService, { stream: 'products', partition, signal: stop.signal, untilDry: true, lost })));
+    const options = { stream: 'products', signal: stop.signal, untilDry: true, lost };
+    await Promise.all(partitions.map((partition) => follow(kernel, website as AnyService, { ...options, partition })));
   } finally {
     done.abort();
   }
@@ -128,20 +130,28 @@ async function checkOut(kernel: Kernel, { headers, raw }: Posted): Promise<Reply
   const basket = readBasket(headers['cookie']);
   if (basket.size === 0) return seeOther('/basket');
   const typed: Typed = Object.fromEntries(fieldNames.map((name) => [name, fields.get(name) ?? '']));
+  const attempt: Attempt = { headers, basket, typed, key: fields.get('key') };
   const known = detailsOf(typed);
-  if ('complaints' in known) return again(kernel, headers, basket, typed, fields, { complaints: known.complaints });
+  if ('complaints' in known) return again(kernel, attempt, { complaints: known.complaints });
   const otherwise = await otherPrice(kernel, basket, fields.get('total'));
-  if (otherwise !== undefined) return again(kernel, headers, basket, typed, fields, { alert: otherwise });
-  const placed = await placeOnce(kernel, basket, known.details, fields.get('key'));
+  if (otherwise !== undefined) return again(kernel, attempt, { alert: otherwise });
+  const placed = await placeOnce(kernel, basket, known.details, attempt.key);
   if (!isRefusal(placed)) return seeOther(`/orders/${placed.id}`, { 'set-cookie': basketCookie(new Map(), kernel.settings.shopUrl) });
   // Under this key another order stands already, so this one needs a key of its own.
   const reused = placed.refused === 'idempotency-key-reused';
-  return again(kernel, headers, basket, typed, reused ? new Map() : fields, { alert: explained(placed) });
+  return again(kernel, reused ? { ...attempt, key: undefined } : attempt, { alert: explained(placed) });
+}
+
+interface Attempt {
+  readonly headers: Headers;
+  readonly basket: Basket;
+  readonly typed: Typed;
+  readonly key: string | undefined;
 }
 
 /** The form once more, with all that was typed in, under the same key. */
-async function again(kernel: Kernel, headers: Headers, basket: Basket, typed: Typed, fields: ReadonlyMap<string, string>, wrong: { complaints?: Complaints; alert?: string }): Promise<Reply> {
-  const key = keyShape.exec(fields.get('key') ?? '')?.[0] ?? kernel.ids.random();
+async function again(kernel: Kernel, { headers, basket, typed, key: given = '' }: Attempt, wrong: { complaints?: Complaints; alert?: string }): Promise<Reply> {
+  const key = keyShape.test(given) ? given : kernel.ids.random();
   const current = await kernel.published.products([...basket.keys()]);
   const { bySku } = await catalogueOf(kernel);
   const fresh = new Map([...bySku].flatMap(([sku, item]) => (basket.has(sku) ? [[sku, { ...item, ...current.get(sku) }]] : [])));
@@ -154,7 +164,8 @@ async function otherPrice(kernel: Kernel, basket: Basket, seen: string | undefin
   const amount = [...basket].reduce((sum, [sku, quantity]) => sum + quantity * (products.get(sku)?.price.amount ?? 0), 0);
   const [currency = '', ...more] = new Set([...products.values()].map(({ price }) => price.currency));
   if (products.size < basket.size || more.length > 0) return undefined; // Order will say what is wrong
-  return totalText({ amount, currency }) === seen ? undefined : 'The total has changed since you saw it: a price is new, or the basket is. Please look once more, and order again if you agree.';
+  if (totalText({ amount, currency }) === seen) return undefined;
+  return 'The total has changed since you saw it: a price is new, or the basket is. Please look once more, and order again if you agree.';
 }
 
 /** While the first click of a double click is still under way, the second waits for it and gets the same order. */
@@ -170,8 +181,8 @@ async function placeOnce(kernel: Kernel, basket: Basket, details: Details, key: 
 const waitsMax = 50;
 
 function explained({ refused, detail }: Refusal): string {
-  if (refused === 'unknown-product') return 'Something in your basket is not sold here any more. Please look into the basket.';
-  if (refused === 'mixed-currencies') return 'An order is in one currency. Please keep the products of one currency, and order the others afterwards.';
+  if (refused === 'unknown-product') return notSold;
+  if (refused === 'mixed-currencies') return oneCurrency;
   if (refused === 'idempotency-key-reused') return 'You have placed an order from this form already. If you want this one as well, order again.';
   return `This order could not be placed: ${detail}.`;
 }

@@ -65,10 +65,12 @@ function split(message: string): { headers: Map<string, string>; body: string } 
   const end = message.indexOf('\r\n\r\n');
   const head = end < 0 ? message : message.slice(0, end);
   const lines = head.replace(/\r\n[ \t]+/g, ' ').split('\r\n').map((line) => /^([!-9;-~]+):\s*(.*)$/.exec(line));
-  return { headers: new Map(lines.flatMap((line) => (line ? [[line[1]!.toLowerCase(), decoded(line[2]!)]] : []))), body: end < 0 ? '' : message.slice(end + 4) };
+  const headers = new Map(lines.flatMap((line) => (line ? [[line[1]!.toLowerCase(), decoded(line[2]!)]] : [])));
+  return { headers, body: end < 0 ? '' : message.slice(end + 4) };
 }
 
 /** White space between two encoded words is no part of the text (RFC 2047, section 6.2). */
 function decoded(header: string): string {
-  return header.replace(/\?=\s+(?==\?)/g, '?=').replace(/=\?utf-8\?b\?([A-Za-z0-9+/=]*)\?=/gi, (_, base64: string) => Buffer.from(base64, 'base64').toString('utf8'));
+  const joined = header.replace(/\?=\s+(?==\?)/g, '?=');
+  return joined.replace(/=\?utf-8\?b\?([A-Za-z0-9+/=]*)\?=/gi, (_, base64: string) => Buffer.from(base64, 'base64').toString('utf8'));
 }

@@ -1,4 +1,4 @@
-import { html, type Child, type Html } from '../html.ts';
+import { html, type Html } from '../html.ts';
 import type { Kernel, Reply } from '../kernel/service.ts';
 import { readBasket, unitsIn } from './basket.ts';
 
@@ -26,7 +26,8 @@ export function around(kernel: Kernel, headers: Headers): Around {
 }
 
 /**
- * The policy of referrers stands in the page as well: within the shop the browser says where a form comes from (its Origin would be `null` otherwise), to others nothing.
+ * The policy of referrers stands in the page as well: within the shop the browser says where a form comes from (its Origin would be `null` otherwise),
+ * to others nothing.
  */
 export function frame({ shopName, units, mailbox }: Around, { title, main, q, head }: PageOf): Html {
   return html`<!doctype html>
@@ -97,5 +98,3 @@ export function timeOf(at: string | number): Html {
   return html`<time datetime="${date.toISOString()}">${times.format(date)} UTC</time>`;
 }
 const times = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', timeZone: 'UTC' });
-
-export const each = <T>(items: readonly T[], shown: (item: T, index: number) => Child): Child => items.map(shown);

@@ -23,9 +23,7 @@ export function priced(basket: Basket, { bySku }: Pick<Catalogue, 'bySku'>): Pri
   const lines = [...basket].map(([sku, quantity]) => ({ sku, quantity, item: bySku.get(sku) }));
   const totals = new Map<string, number>();
   for (const { item, quantity } of lines) if (item) totals.set(item.price.currency, (totals.get(item.price.currency) ?? 0) + item.price.amount * quantity);
-  const unknown = lines.filter(({ item }) => !item);
-  const obstacle =
-    unknown.length > 0 ? 'Something in your basket is not sold here any more. Remove it to go on.' : totals.size > 1 ? 'An order is in one currency. Please keep the products of one currency, and order the others afterwards.' : undefined;
+  const obstacle = lines.some(({ item }) => !item) ? notSold : totals.size > 1 ? oneCurrency : undefined;
   return {
     lines,
     totals: [...totals].map(([currency, amount]) => ({ amount, currency })),
@@ -33,6 +31,9 @@ export function priced(basket: Basket, { bySku }: Pick<Catalogue, 'bySku'>): Pri
     ...(obstacle === undefined ? {} : { obstacle }),
   };
 }
+
+export const notSold = 'Something in your basket is not sold here any more. Remove it to go on.';
+export const oneCurrency = 'An order is in one currency. Please keep the products of one currency, and order the others afterwards.';
 
 // ---------------------------------------------------------------- basket
 

@@ -4,7 +4,7 @@ import type { OrderStatus, OrderView } from '../order/events.ts';
 import { alert, plural, timeOf, type PageOf } from './pages.ts';
 import { countryName } from './till.ts';
 
-/** The page of an order: where it is, told so that nobody has to ask. What is marked `data-live` is fetched again by the script until the order has come to its end. */
+/** The page of an order: where it is, so that nobody has to ask. What is marked `data-live` is fetched again by the script until the order is at its end. */
 
 const headlines: Readonly<Record<OrderStatus, string>> = {
   Placed: 'We have your order',
@@ -74,7 +74,7 @@ function parcel({ carrier, trackingNumber, trackingUrl, status }: OrderView['shi
 
 interface Step {
   readonly title: string;
-  readonly at?: string;
+  readonly at: string | undefined;
   readonly state: 'done' | 'now' | 'next';
   readonly kind: OrderStatus;
 }
@@ -88,7 +88,7 @@ const steps: readonly { readonly kind: OrderStatus; readonly event: string; read
   { kind: 'Cancelled', event: 'ShippingStopped', title: 'Cancelled' },
 ];
 
-/** Waiting is a step of those who had to wait, cancelling of those who did; what lies before the status was reached, though word of it may still be under way. */
+/** Waiting is a step of those who had to wait, cancelling of those who did; what lies before the status is done, though word of it may still be under way. */
 function stepsOf({ status, history }: OrderView): Step[] {
   const at = new Map(history.map(({ event, at: time }) => [event, time]));
   const cancelled = status === 'Cancelled';
@@ -97,7 +97,8 @@ function stepsOf({ status, history }: OrderView): Step[] {
     return kind !== 'Cancelled' && (kind !== 'Backordered' || at.has(event) || status === kind);
   });
   const reached = way.findIndex(({ kind }) => kind === status);
-  return way.map(({ kind, event, title }, i) => ({ kind, title, ...(at.has(event) ? { at: at.get(event)! } : {}), state: i < reached ? 'done' : i === reached ? 'now' : 'next' }));
+  const stateOf = (i: number): Step['state'] => (i < reached ? 'done' : i === reached ? 'now' : 'next');
+  return way.map(({ kind, event, title }, i) => ({ kind, title, at: at.get(event), state: stateOf(i) }));
 }
 
 const spoken: Readonly<Record<Step['state'], string>> = { done: 'done', now: 'now', next: 'still to come' };

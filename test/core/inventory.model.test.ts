@@ -2,11 +2,11 @@ import { expect } from 'chai';
 import type { Message } from '../../ports/index.ts';
 import { sweepOpenOrders } from '../../core/inventory/index.ts';
 import { randomFrom } from '../support/ids.ts';
-import { createStage, fulfilled, numberOf, orderId, placed, receive, stopped, type Basket, type Stage, type Task } from '../support/stage.ts';
+import { createStage, fulfilled, numberOf, orderId, placed, receive, stopped, type Basket, type Process, type Stage, type Task } from '../support/stage.ts';
 
 /**
- * EXPLORATION: small worlds, played in thousands of random orders. Up to three drivers work at once, every call to the store is a step of its own, and chance kills
- * drivers, loses answers, delivers twice, delivers a copy while the first one goes on (whose death then brings nothing back), and sweeps early. After every commit the
+ * EXPLORATION: small worlds, played in thousands of random orders. Up to four drivers work at once, each in a process of its own or several in one, every call to the store is a step of its own, and chance kills
+ * processes, loses answers, delivers twice, delivers a copy while the first one goes on (whose death then brings nothing back), and sweeps early. After every commit the
  * books are checked (test/support/books.ts); when the faults are over, everything must come to a good end.
  *
  * `SCHEDULES=100000` plays more of them, `SEED=…` one alone.
@@ -82,10 +82,13 @@ async function play(world: World, seed: number): Promise<void> {
   const stage = createStage(seed);
   const bag: Work[] = [];
   const shipping = new Map<number, 'booked' | 'stopped'>();
-  /** What each living driver has been given, and how eager it is; a zombie has nothing to give back. */
-  const drivers = new Map<Task, { work: Work | undefined; eager: number }>();
+  /** What each living driver has been given; a zombie has nothing to give back. */
+  const drivers = new Map<Task, { work: Work | undefined }>();
   const faults = { kill: upTo(4), lost: upTo(3), refused: upTo(2), twice: upTo(3), zombie: upTo(3), sweep: upTo(3) };
-  const workersMax = 1 + upTo(3);
+  const workersMax = 1 + upTo(4);
+  /** Processes that drivers share; where there are none, each driver has one of its own. */
+  const shared = Array.from({ length: upTo(3) }, () => stage.open());
+  const eager = new Map<Process, number>();
   const haste = 0.05 + random() * 0.5;
   let heard = 0;
   let receipts = 0;
@@ -109,8 +112,10 @@ async function play(world: World, seed: number): Promise<void> {
   async function begin(work: Work): Promise<void> {
     if ('book' in work) return decide(work.book, 'booked', fulfilled(work.book));
     if ('stop' in work) return decide(work.stop, 'stopped', stopped(work.stop));
-    const task = 'message' in work ? await stage.deliver(work.message) : await stage.start(work.receipt, (kernel) => arrive(kernel, work.receipt));
-    drivers.set(task, { work, eager: random() < 0.3 ? 0.02 : 1 });
+    const process = shared[upTo(shared.length)] ?? stage.open();
+    if (!eager.has(process)) eager.set(process, random() < 0.3 ? 0.02 : 1);
+    const task = 'message' in work ? await stage.deliver(work.message, process) : await stage.start(work.receipt, (kernel) => arrive(kernel, work.receipt), process);
+    drivers.set(task, { work });
     if ('message' in work && faults.twice > 0 && random() < 0.1) {
       faults.twice--;
       bag.push(work);
@@ -148,11 +153,13 @@ async function play(world: World, seed: number): Promise<void> {
     if (faults[kind] === 0) return;
     if (kind === 'sweep') {
       faults.sweep--;
-      drivers.set(await stage.start('sweep', (kernel) => sweepOpenOrders(kernel, 0)), { work: undefined, eager: 1 });
+      drivers.set(await stage.start('sweep', (kernel) => sweepOpenOrders(kernel, 0)), { work: undefined });
     } else if (victim && kind === 'kill') {
       faults.kill--;
       stage.kill(victim);
-      giveBack(victim);
+      for (const task of tasks.filter(({ process }) => process === victim.process)) giveBack(task);
+      const place = shared.indexOf(victim.process);
+      if (place !== -1) shared[place] = stage.open();
     } else if (victim && kind === 'zombie') {
       const driver = drivers.get(victim)!;
       if (!driver.work) return;
@@ -163,7 +170,7 @@ async function play(world: World, seed: number): Promise<void> {
   }
 
   async function releaseOne(): Promise<void> {
-    const weights = stage.calls.map((call) => drivers.get(call.task)?.eager ?? 1);
+    const weights = stage.calls.map((call) => eager.get(call.process) ?? 1);
     let point = random() * weights.reduce((sum, weight) => sum + weight, 0);
     const call = stage.calls[weights.findIndex((weight) => (point -= weight) < 0)] ?? stage.calls[0]!;
     const fault = (['lost', 'refused'] as const)[upTo(2)]!;
@@ -196,7 +203,7 @@ async function play(world: World, seed: number): Promise<void> {
     }
     if (stage.books.open.size === 0) break;
     expect(++sweeps, 'a sweep brings every order to rest').to.be.at.most(10);
-    drivers.set(await stage.start('sweep', (kernel) => sweepOpenOrders(kernel, 0)), { work: undefined, eager: 1 });
+    drivers.set(await stage.start('sweep', (kernel) => sweepOpenOrders(kernel, 0)), { work: undefined });
   }
   checkEnd(world, stage, shipping);
 }

@@ -358,7 +358,7 @@ describe('Inventory: counter-examples', () => {
 /** Kills it after so many commits; answers whether it was done before that. */
 async function dieAfterCommits(stage: Stage, task: Task, count: number): Promise<boolean> {
   for (let done = 0; task.state === 'running' && done < count; ) {
-    const call = stage.calls.find((each) => each.task === task)!;
+    const call = stage.calls.find((each) => each.process === task.process)!;
     if (call.kind === 'commit') done++;
     await stage.release(call);
   }

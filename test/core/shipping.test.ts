@@ -4,7 +4,7 @@ import { handle } from '../../core/kernel/receive.ts';
 import type { AnyService } from '../../core/kernel/service.ts';
 import { shipping, sweepBookings } from '../../core/shipping/index.ts';
 import { parcels, type ParcelCommand } from '../../core/shipping/parcel.ts';
-import { isClaimed, shipments, type ShipmentCommand } from '../../core/shipping/shipment.ts';
+import { isClaimed, shipments, type Shipment, type ShipmentCommand } from '../../core/shipping/shipment.ts';
 import { Defect, PortError, type Booking, type Message, type OutboxBody, type TrackingStatus } from '../../ports/index.ts';
 import { home } from '../support/client.ts';
 import { given, permutations, types, withRepeats } from '../support/given.ts';
@@ -127,7 +127,7 @@ describe('shipping', () => {
     const asked = say('CancellationRequested', { orderId }, { subject: orderId, sequence: 1, at: at(0) }).message;
     const hear = (message: Message = told): Promise<void> => world.play(handle(world.kernel, shipping as AnyService, message));
     const sweep = (): Promise<void> => world.play(sweepBookings(world.kernel, 10));
-    const shipment = () => world.rows<{ state: ReturnType<typeof given<(typeof shipments)['initial'], never>>['state'] }>('shipment')[0]!.body.state;
+    const shipment = () => world.rows<{ state: Shipment }>('shipment')[0]!.body.state;
     const said = (): string[] => {
       const events = world.engines.stream.partitions('shipping').flatMap((partition) => {
         const batch = world.engines.stream.read('shipping', partition, undefined, 100);

@@ -204,6 +204,7 @@ describe('website', () => {
       const w = await named('Café au lait bowl', 'Lunch bag red', 'Red bowl');
       expect(await found(w, 'bowl RED')).to.deep.equal(['Red bowl']);
       expect(await found(w, 'cafe')).to.deep.equal(['Café au lait bowl']);
+      expect(await found(w, 'RÉD böwl')).to.deep.equal(['Red bowl']);
       expect(await found(w, 'x1 lunch')).to.deep.equal(['Lunch bag red']);
       expect(await found(w, 'red zebra')).to.deep.equal([]);
     });
@@ -223,6 +224,10 @@ describe('website', () => {
       expect(searched(catalogue, 'mug', pages[2]!.previous).items).to.deep.equal(pages[1]!.items);
       expect(pages[1]!.previous).to.equal('');
       expect(searched(catalogue, 'mug', 'nobody').items).to.deep.equal(pages[0]!.items);
+    });
+
+    it('shows names that begin with a letter before all others', async () => {
+      expect(await found(await named('12 pencils', 'Zebra', '*fan', 'Éclair tin', 'Apple'), '')).to.deep.equal(['Apple', 'Éclair tin', 'Zebra', '*fan', '12 pencils']);
     });
 
     it('escapes what was searched for', async () => {

@@ -12,18 +12,24 @@ import { anna, home } from './client.ts';
 
 /**
  * A STAGE for Inventory: the real service over the engine's store, where every call to the store waits until the director lets it happen. So any interleaving of any
- * number of drivers can be played, and played again; drivers can be killed at every step, and answers lost.
+ * number of drivers can be played, and played again; processes can be killed at every step, and answers lost.
  */
 export interface Task {
   readonly name: string;
-  readonly message: Message | undefined;
+  readonly process: Process;
   state: 'running' | 'done' | 'failed' | 'killed';
   error?: unknown;
   result?: unknown;
 }
 
+/** What dies together, and what may share its commits. */
+export interface Process {
+  readonly kernel: Kernel;
+  readonly tasks: Set<Task>;
+}
+
 export interface Call {
-  readonly task: Task;
+  readonly process: Process;
   readonly kind: 'get' | 'query' | 'commit';
   readonly partition: string;
   /** Of a commit: all of them; of a query: its prefix. */
@@ -36,10 +42,12 @@ export interface Stage {
   readonly books: Books;
   readonly calls: readonly Call[];
   readonly engine: StoreEngine;
-  /** Starts a driver; it stops at its first call. */
-  start(name: string, work: (kernel: Kernel) => Promise<unknown>, message?: Message): Promise<Task>;
-  deliver(message: Message): Promise<Task>;
+  open(): Process;
+  /** Starts a driver, in a process of its own unless one is named; it stops at its first call. */
+  start(name: string, work: (kernel: Kernel) => Promise<unknown>, process?: Process): Promise<Task>;
+  deliver(message: Message, process?: Process): Promise<Task>;
   release(call: Call, how?: Parameters<Call['answer']>[0]): Promise<void>;
+  /** Ends its process, and with it all others that live there. */
   kill(task: Task): void;
   /** Lets this task alone go on up to such a call, which then waits. Throws if the task ends without one. */
   until(task: Task, wanted: (call: Call) => boolean): Promise<Call>;
@@ -59,11 +67,11 @@ export function createStage(seed = 1): Stage {
   const calls: Call[] = [];
   let woken = 0;
 
-  function driverFor(task: Task): StoreDriver {
+  function driverFor(process: () => Process): StoreDriver {
     const hold = <Answer>(kind: Call['kind'], partition: string, keys: readonly string[], effect: () => Answer): Promise<Answer> =>
       new Promise((resolve, reject) => {
         const call: Call = {
-          task,
+          process: process(),
           kind,
           partition,
           keys,
@@ -98,12 +106,19 @@ export function createStage(seed = 1): Stage {
     };
   }
 
-  async function start(name: string, work: (kernel: Kernel) => Promise<unknown>, message?: Message): Promise<Task> {
-    const task: Task = { name, message, state: 'running' };
+  function open(): Process {
+    const process: Process = { kernel: kernelOver(driverFor(() => process), ids), tasks: new Set() };
+    return process;
+  }
+
+  async function start(name: string, work: (kernel: Kernel) => Promise<unknown>, process = open()): Promise<Task> {
+    const task: Task = { name, process, state: 'running' };
+    process.tasks.add(task);
     const ended = (state: Task['state'], more: Partial<Task>): void => {
+      process.tasks.delete(task);
       if (task.state === 'running') Object.assign(task, { state, ...more });
     };
-    work(kernelOver(driverFor(task), ids)).then((result) => ended('done', { result }), (error: unknown) => ended('failed', { error }));
+    work(process.kernel).then((result) => ended('done', { result }), (error: unknown) => ended('failed', { error }));
     await settle();
     return task;
   }
@@ -117,14 +132,14 @@ export function createStage(seed = 1): Stage {
   }
 
   const callOf = (task: Task): Call => {
-    const call = calls.find((each) => each.task === task);
+    const call = calls.find((each) => each.process === task.process);
     if (!call) throw new Error(`${task.name} waits for nothing`);
     return call;
   };
 
   async function until(task: Task, wanted: (call: Call) => boolean): Promise<Call> {
     while (task.state === 'running') {
-      const call = calls.find((each) => each.task === task && wanted(each));
+      const call = calls.find((each) => each.process === task.process && wanted(each));
       if (call) return call;
       await release(callOf(task));
     }
@@ -136,20 +151,22 @@ export function createStage(seed = 1): Stage {
     if (task.state === 'failed') throw task.error;
   }
 
-  const deliver = (message: Message): Promise<Task> => start(`${message.type} ${message.subject}`, (kernel) => handle(kernel, inventory as AnyService, message), message);
+  const deliver = (message: Message, process?: Process): Promise<Task> =>
+    start(`${message.type} ${message.subject}`, (kernel) => handle(kernel, inventory as AnyService, message), process);
 
   const stage: Stage = {
     books,
     calls,
     engine,
+    open,
     start,
     deliver,
     release,
     until,
     finish,
-    kill(task) {
-      task.state = 'killed';
-      for (const call of calls.filter((each) => each.task === task)) calls.splice(calls.indexOf(call), 1);
+    kill({ process }) {
+      for (const task of process.tasks) task.state = 'killed';
+      for (const call of calls.filter((each) => each.process === process)) calls.splice(calls.indexOf(call), 1);
     },
     handle: async (message) => finish(await deliver(message)),
     async wakeAll() {

@@ -1,0 +1,20 @@
+import { profileFrom } from '../../adapters/memory/index.ts';
+import { randomFrom } from '../support/ids.ts';
+import { openWorld } from '../support/world.ts';
+const seed = Number(process.argv[2]);
+const random = randomFrom(seed * 1000);
+const profile = profileFrom(random);
+console.log(profile);
+const world = await openWorld({ seed, profile, deliversAfterSeconds: 5 });
+setInterval(() => { console.log(new Date(world.clock.now()).toISOString(), world.clock.sleepers(), world.log.lines.length, JSON.stringify(world.log.lines.at(-1)), Object.entries(counts).map(([k,v])=>k+':'+v).join(' ')); }, 1000);
+const counts: Record<string, number> = {};
+world.interfere = (c, w) => { const k = c.port + '.' + c.method + (c.method==='query'? ' ' + c.args[1].prefix : ''); counts[k] = (counts[k] ?? 0) + 1; return w(); };
+await world.describe('A', 6);
+await world.describe('B', 3);
+console.log('described');
+for (let n = 0; n < 8; n++) { await world.place(['A', 1]); console.log('placed', n); if (n % 4 === 3) await world.restart(); await world.clock.advance(random() * 3000); }
+await world.describe('A', 20);
+console.log('settling');
+await world.settle(7200);
+console.log('settled', new Date(world.clock.now()).toISOString());
+process.exit();
