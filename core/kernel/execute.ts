@@ -129,12 +129,18 @@ interface Open {
 }
 const openKey = (id: string): string => key('open', id);
 
-/** The ids of aggregates that have been busy for longer than so many seconds. */
+/** The ids of aggregates that have been busy for longer than so many seconds. A partition that fails keeps no other waiting; the first failure is thrown at the end. */
 export async function* openLongerThan(kernel: Kernel, collection: Collection, seconds: number): AsyncGenerator<string> {
   const before = kernel.clock.now() - seconds * 1_000;
+  const failures: unknown[] = [];
   for (const partition of partitionsOf(collection)) {
-    for await (const row of rowsOf<Open>(kernel.store, partition, key('open', ''))) if (row.body.since <= before) yield partsOf(row.key)[1]!;
+    try {
+      for await (const row of rowsOf<Open>(kernel.store, partition, key('open', ''))) if (row.body.since <= before) yield partsOf(row.key)[1]!;
+    } catch (error) {
+      failures.push(error);
+    }
   }
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Comes back to all that have been busy for longer than so many seconds. One that fails keeps no other waiting: the next sweep tries it again. */

@@ -1,5 +1,6 @@
 import { isPortError, key, partitionsOf, partsOf, remove, timestamp } from '../../ports/index.ts';
 import { speaking } from '../flow.ts';
+import { eachOf } from './list.ts';
 import type { Kernel } from './service.ts';
 
 /** Longer than every retention and every dead letter's patience: what is older is never handled by itself, so nobody need remember having seen it. */
@@ -10,7 +11,7 @@ const day = 86_400_000;
 export async function forgetSeen(kernel: Kernel): Promise<number> {
   const oldest = timestamp(kernel.clock.now() - (horizonDays + 1) * day).slice(0, 10).replaceAll('-', '');
   let dropped = 0;
-  for (const partition of speaking.flatMap(partitionsOf)) {
+  await eachOf(speaking.flatMap(partitionsOf), async (partition) => {
     let cursor: string | undefined;
     do {
       const page = await kernel.store.query(partition, { prefix: key('seen', ''), ...(cursor === undefined ? {} : { cursor }) });
@@ -23,7 +24,7 @@ export async function forgetSeen(kernel: Kernel): Promise<number> {
       dropped += old.length;
       cursor = old.length === page.rows.length ? page.next : undefined;
     } while (cursor !== undefined);
-  }
+  });
   return dropped;
 }
 

@@ -10,6 +10,13 @@ export async function* rowsOf<Body>(store: Store, partition: string, prefix: str
   } while (cursor !== undefined);
 }
 
+/** Does the work for one partition after the other. One that fails keeps no other waiting; the first failure is thrown at the end. */
+export async function eachOf(partitions: readonly string[], work: (partition: string) => Promise<void>): Promise<void> {
+  const failures: unknown[] = [];
+  for (const partition of partitions) await work(partition).catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
+}
+
 /**
  * Lists rows of one noun over all shards of a collection, in the order of their keys. For people, not for handlers: it costs a query a shard.
  * `keep` may turn rows away; `next` is the id behind which to go on.

@@ -3,7 +3,7 @@ import {
   type Row, type StreamEvent, type Write, isMalformed, isTransient,
 } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
-import { rowsOf } from './list.ts';
+import { eachOf, rowsOf } from './list.ts';
 import { handle, keepable, keyPart, reasonOf } from './receive.ts';
 import type { AnyService, Kernel } from './service.ts';
 
@@ -83,13 +83,13 @@ export async function park(kernel: Kernel, service: AnyService, stream: string, 
 /** Tries parked keys whose time has come, or one key at once. Answers how many keys are free again. */
 export async function retryParked(kernel: Kernel, services: readonly AnyService[], only?: { consumer: string; partitionkey: string }): Promise<number> {
   let freed = 0;
-  for (const partition of only ? [place(only.consumer, only.partitionkey)] : partitionsOf(collections.consumers)) {
+  await eachOf(only ? [place(only.consumer, only.partitionkey)] : partitionsOf(collections.consumers), async (partition) => {
     for (const head of await heads(kernel, partition)) {
       const service = services.find(({ name }) => name === head.body.consumer);
       const wanted = only ? head.body.consumer === only.consumer && head.body.partitionkey === only.partitionkey : isDue(head.body, kernel.clock.now());
       if (service && wanted && (await release(kernel, service, partition, head))) freed++;
     }
-  }
+  });
   return freed;
 }
 

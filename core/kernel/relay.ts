@@ -3,7 +3,7 @@ import {
   type AppendFailure, type Clock, type Message, type OutboxBody, type OutboxRow, type PortError, type Ports, type Road, type Row,
 } from '../../ports/index.ts';
 import { speaking } from '../flow.ts';
-import { rowsOf } from './list.ts';
+import { eachOf, rowsOf } from './list.ts';
 
 /**
  * THE RELAY: passes on what commits have said, and drops the outbox row when every road has it.
@@ -130,11 +130,7 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
     async sweep(olderThanSeconds) {
       const before = clock.now() - olderThanSeconds * 1_000;
       let tried = 0;
-      const failures: unknown[] = [];
-      for (const partition of speaking.flatMap(partitionsOf)) {
-        await sweepPartition(partition, before).then((rows) => (tried += rows), (error: unknown) => failures.push(error));
-      }
-      if (failures.length > 0) throw failures[0];
+      await eachOf(speaking.flatMap(partitionsOf), async (partition) => void (tried += await sweepPartition(partition, before)));
       return tried;
     },
   };
