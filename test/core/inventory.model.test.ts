@@ -5,7 +5,7 @@ import { randomFrom } from '../support/ids.ts';
 import { createStage, fulfilled, numberOf, orderId, placed, receive, stopped, type Basket, type Process, type Stage, type Task } from '../support/stage.ts';
 
 /**
- * EXPLORATION: small worlds, played in thousands of random orders. Up to four drivers work at once, each in a process of its own or several in one, every call to the store is a step of its own, and chance kills
+ * EXPLORATION: small worlds, played in thousands of random orders. Several drivers work at once, each in a process of its own or many in one, every call to the store is a step of its own, and chance kills
  * processes, loses answers, delivers twice, delivers a copy while the first one goes on (whose death then brings nothing back), and sweeps early. After every commit the
  * books are checked (test/support/books.ts); when the faults are over, everything must come to a good end.
  *
@@ -48,6 +48,8 @@ const worlds: readonly World[] = [
   { name: 'neighbours', orders: { 1: { A: 1, T: 1, B: 1 }, 2: { T: 1, B: 1 }, 3: { A: 1, B: 1 } }, first: ['A1', 'T1', 'B1'], then: ['p1', 'p2', 'p3', 'B1'] },
   { name: 'escalation', orders: { 1: { A: 1, B: 1, C: 1, D: 1 }, 2: { A: 1, D: 1 }, 3: { B: 1, D: 1 } }, first: ['p1'], then: ['p2', 'p3', 'A1', 'B1', 'C1', 'D1', 'D1'] },
   { name: 'four', orders: { 1: { A: 1, B: 1 }, 2: { B: 1, C: 1 }, 3: { C: 1, A: 1 }, 4: { A: 1, B: 1, C: 1 } }, first: ['A1', 'B1'], then: ['p1', 'p2', 'p3', 'p4', 'C1', 'A1', 'c2'], ships: [1, 3] },
+  { name: 'crowd', orders: { 1: { A: 2 }, 2: { A: 1 }, 3: { A: 1, T: 1 }, 4: { T: 1 }, 5: { A: 1 }, 6: { A: 3, T: 1 } }, first: ['A2', 'T1'], then: ['p1', 'p2', 'p3', 'p4', 'p5', 'p6', 'A1', 'T1', 'c3'], ships: [2] },
+  { name: 'crowd behind an elder', orders: { 1: { A: 4 }, 2: { A: 2 }, 3: { A: 1 }, 4: { A: 1 }, 5: { A: 1 } }, first: ['A3', 'p5'], then: ['p1', 'p2', 'p3', 'p4', 'c5', 'A1', 'A2'] },
 ];
 
 const schedules = Number(process.env['SCHEDULES'] ?? 2_400);
@@ -85,9 +87,9 @@ async function play(world: World, seed: number): Promise<void> {
   /** What each living driver has been given; a zombie has nothing to give back. */
   const drivers = new Map<Task, { work: Work | undefined }>();
   const faults = { kill: upTo(4), lost: upTo(3), refused: upTo(2), twice: upTo(3), zombie: upTo(3), sweep: upTo(3) };
-  const workersMax = 1 + upTo(4);
-  /** Processes that drivers share; where there are none, each driver has one of its own. */
+  /** Processes that drivers share, and their commits with them; where there are none, each driver has one of its own. */
   const shared = Array.from({ length: upTo(3) }, () => stage.open());
+  const workersMax = shared.length === 0 ? 1 + upTo(3) : 2 + upTo(6);
   const eager = new Map<Process, number>();
   const haste = 0.05 + random() * 0.5;
   let heard = 0;

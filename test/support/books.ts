@@ -14,6 +14,8 @@ export interface Books {
   readonly said: readonly Message[];
   readonly open: ReadonlySet<string>;
   commits(): number;
+  /** Commits in which several works had a share. */
+  shared(): number;
   rowsMax(): number;
   note(partition: string, writes: readonly RawWrite[]): void;
   /** What is left of a product for an order, beyond all elder claims. */
@@ -43,6 +45,7 @@ export function createBooks(): Books {
   const said: Message[] = [];
   const open = new Set<string>();
   let commits = 0;
+  let shared = 0;
   let rowsMax = 0;
 
   const partAt = (partition: string, rowKey: string): string => `${partition} ${rowKey}`;
@@ -107,24 +110,35 @@ export function createBooks(): Books {
   }
 
   /**
-   * A part that becomes taken may take only what is covered, judged by the books as they were before the commit. Where several works share a commit, their order in it
-   * cannot be seen; then the sums have to do.
+   * A part that becomes taken may take only what elder claims leave. Where several works share a commit, each must have come as if they had come one after the other:
+   * their versions of the stock row tell the order. A new claim counts when it is certain that it came before.
    */
-  function judgeTakes(partition: string, writes: readonly RawWrite[]): void {
-    if (writes.filter(({ key: rowKey }) => /^(part|receipt)\|/.test(rowKey)).length > 1) return;
-    for (const each of writes) {
-      const [noun, orderId = ''] = partsOf(each.key);
-      if (noun !== 'part' || each.op === 'delete' || (JSON.parse(each.body) as PartState).state !== 'taken') continue;
-      if (parts.get(partAt(partition, each.key))?.state === 'taken') continue;
-      const part = cut(orderId, orders.get(orderId)!).find((one) => one.partition === partition && one.key === each.key)!;
-      for (const { sku, quantity } of part.lines) expect(free(sku, orderId), `${orderId} takes ${quantity} of ${sku} only if elder claims leave it`).to.be.at.least(quantity);
+  function judgeTakes(taken: readonly Taken[], claimsBefore: ReadonlySet<string>, before: ReadonlyMap<string, Stock>, rises: ReadonlySet<string>): void {
+    const known = new Set([...rises, ...taken.map(({ sku, version }) => `${sku} ${version}`)]);
+    for (const { orderId, sku, available, version } of taken) {
+      const unknown = numbers((before.get(sku)?.version ?? 0) + 1, stocks.get(sku)!.version).filter((each) => !known.has(`${sku} ${each}`));
+      const newOnesCount = unknown.every((each) => each < version);
+      const elder = [...claims].filter(([rowKey, claim]) => claim.sku === sku && ticketOf(claim) < ticketOf({ orderId, placedAt: orders.get(orderId)!.placedAt }) && (newOnesCount || claimsBefore.has(rowKey)));
+      const left = elder.reduce((sum, [, { quantity }]) => sum - quantity, available);
+      expect(left, `${orderId} takes ${sku} only beyond what elder claims need`).to.be.at.least(0);
     }
   }
 
+  /** The lines of the parts that these writes have made taken, with what was left of each, at which version. */
+  function takenBy(partition: string, writes: readonly RawWrite[]): Taken[] {
+    return writes.flatMap((each) => {
+      const [noun, orderId = ''] = partsOf(each.key);
+      if (noun !== 'part' || each.op === 'delete' || parts.get(partAt(partition, each.key))?.state === 'taken') return [];
+      const { state, levels } = JSON.parse(each.body) as PartState;
+      const part = cut(orderId, orders.get(orderId)!).find((one) => one.partition === partition && one.key === each.key)!;
+      return state === 'taken' ? part.lines.map(({ sku }, i) => ({ orderId, sku, available: levels[i]![0], version: levels[i]![1] })) : [];
+    });
+  }
+
   function free(sku: string, orderId: string): number {
-    const ticket = `${orders.get(orderId)!.placedAt} ${orderId}`;
+    const ticket = ticketOf({ orderId, placedAt: orders.get(orderId)!.placedAt });
     let left = stocks.get(sku)?.available ?? 0;
-    for (const claim of claims.values()) if (claim.sku === sku && `${claim.placedAt} ${claim.orderId}` < ticket) left -= claim.quantity;
+    for (const claim of claims.values()) if (claim.sku === sku && ticketOf(claim) < ticket) left -= claim.quantity;
     return left;
   }
 
@@ -208,6 +222,7 @@ export function createBooks(): Books {
     free,
     words,
     commits: () => commits,
+    shared: () => shared,
     rowsMax: () => rowsMax,
     claimsOf: (orderId) => [...claims.values()].filter((claim) => claim.orderId === orderId).map(({ sku }) => sku).sort(),
     partsOf: (orderId) => mine(orderId).map(({ state }) => state),
@@ -217,14 +232,28 @@ export function createBooks(): Books {
       const touched = writes.map((each) => partsOf(each.key)).flatMap(([noun, sku = '']) => (noun === 'stock' || noun === 'wait' ? [sku] : []));
       const before = new Map(touched.map((sku) => [sku, stocks.get(sku) ?? emptyStock]));
       const spoken = said.length;
-      judgeTakes(partition, writes);
+      const taken = takenBy(partition, writes);
+      const claimsBefore = new Set(claims.keys());
+      if (writes.filter(({ key: rowKey }) => /^(part|receipt)\|/.test(rowKey)).length > 1) shared++;
       for (const each of writes) write(partition, each);
+      const rises = said.slice(spoken).flatMap(({ type, data }) => (type === 'StockChanged' ? (data as { levels: Level[] }).levels : []));
+      judgeTakes(taken, claimsBefore, before, new Set(rises.map(({ sku, stockVersion }) => `${sku} ${stockVersion}`)));
       checkStock(new Set(touched));
       for (const [orderId, order] of orders) checkOrder(orderId, order);
       checkLevels(said.slice(spoken), before);
     },
   };
 }
+
+interface Taken {
+  readonly orderId: string;
+  readonly sku: string;
+  readonly available: number;
+  readonly version: number;
+}
+
+const ticketOf = ({ placedAt, orderId }: Pick<Place, 'placedAt' | 'orderId'>): string => `${placedAt} ${orderId}`;
+const numbers = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i);
 
 interface Level {
   readonly sku: string;
