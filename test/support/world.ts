@@ -1,4 +1,6 @@
+import '../../adapters/carriers/carrier.ts'; // loaded beforehand: while a module is being loaded the clock does not know that somebody is busy
 import { openMemory, type Engines, type Memory, type Profile } from '../../adapters/memory/index.ts';
+import { audit } from '../../core/audit.ts';
 import { collections, queues, services as names, streams, subscriptions } from '../../core/flow.ts';
 import { inventory, sweepOpenOrders } from '../../core/inventory/index.ts';
 import type { AnyService, Kernel, Reply } from '../../core/kernel/service.ts';
@@ -11,7 +13,7 @@ import { website } from '../../core/website/index.ts';
 import { openShop, type Shop } from '../../handlers/container.ts';
 import { startPump, type Pump } from '../../handlers/pump.ts';
 import { parseSettings } from '../../handlers/settings.ts';
-import { PortError, isRefusal, isTransient, key, partitionOf, type Ids, type Letter, type OutboxBody } from '../../ports/index.ts';
+import { PortError, isRefusal, isTransient, key, openStore, partitionOf, type Ids, type Letter, type OutboxBody } from '../../ports/index.ts';
 import { anna, home } from './client.ts';
 import { createClock, type VirtualClock } from './clock.ts';
 import { createIds, randomFrom } from './ids.ts';
@@ -38,6 +40,8 @@ export interface World {
   play<Result>(work: Promise<Result>): Promise<Result>;
   /** Lets time pass until nothing is left to do. Throws when that takes longer, saying what is left. */
   settle(seconds?: number): Promise<void>;
+  /** What does not agree in the books of the services, in words; asked past all faults. */
+  audit(): Promise<readonly string[]>;
   /** What is not at rest, in words. */
   unrest(): string[];
   rows<Body>(noun: string): { readonly partition: string; readonly key: string; readonly body: Body }[];
@@ -98,6 +102,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     tick: () => shop!.carrier.tick(),
     play,
     settle,
+    audit: async () => (await audit({ ...kernel!, store: openStore(openMemory({ clock, queues, streams, engines: memory!.engines }).store) })).faults,
     unrest,
     rows,
     describe,

@@ -1,0 +1,28 @@
+import { openShop } from '../handlers/container.ts';
+import { parseSettings } from '../handlers/settings.ts';
+import { order } from '../core/order/index.ts';
+import { product } from '../core/product/index.ts';
+import { inventory, receiveStock } from '../core/inventory/index.ts';
+import { shipping } from '../core/shipping/index.ts';
+import { notification } from '../core/notification/index.ts';
+import { startPump } from '../handlers/pump.ts';
+const A = process.argv[2] ?? 'memory';
+const settings = parseSettings({ ADAPTERS: A, DATA_DIR: '/tmp/pdata', LOG_LEVEL: 'warn', DEMO_CARRIER_DELIVERS_AFTER_SECONDS: '0.001' });
+let delivered = 0;
+const shop = await openShop(settings, { post: async (carrier, headers, raw) => { const r = await shipping.answers.takeNotice(k, { params: { carrier }, headers, raw } as never); delivered++; return (r as any).status; } });
+const k = shop.kernel;
+const none = (name: string) => ({ name, hears: {}, answers: {}, ticks: { pollProducts: async () => {} } }) as never;
+const pump = startPump(k, [order, product, notification, inventory, shipping, none('website')] as never, { timers: [{ name: 'demo', everySeconds: 0.02, tick: () => shop.carrier.tick() }] });
+const S = +(process.argv[4] ?? 20);
+for (let i = 0; i < S; i++) { await product.answers.describeProduct(k, { params: { sku: 'A' + i }, body: { name: 'A', description: '', price: { amount: 5, currency: 'GBP' } } } as never); await receiveStock(k, 'A' + i, 100000); }
+const N = +(process.argv[3] ?? 5000); let t = performance.now();
+let last = '';
+for (let i = 0; i < N; i += 200) await Promise.all(Array.from({ length: 200 }, async (_, j) => { const r = await order.answers.placeOrder(k, { body: { customer: { name: 'Anna', email: 'a@example.com' }, address: { line1: 'x', city: 'y', postcode: 'z', country: 'GB' }, lines: [{ sku: 'A' + (i + j) % S, quantity: 1 }] } } as never) as any; last = r.json.id; }));
+console.log(A, 'place/s', Math.round(N / (performance.now() - t) * 1000));
+const open = async () => { for (const c of ['letters', 'shipments', 'invorder']) for (let i = 0; i < 64; i++) if ((await k.store.query(c + '~' + String(i).padStart(2, '0'), { prefix: 'open|', limit: 1 })).rows.length) return true; return false; };
+while (delivered < N || await open()) await new Promise(r => setTimeout(r, 20));
+console.log('lifecycles/s', Math.round(N / (performance.now() - t) * 1000), Math.round(process.memoryUsage.rss() / 1e6) + ' MB');
+await new Promise(r => setTimeout(r, 50));
+console.log((await k.store.get('stock~' , 'x')), await inventory.answers.getStock(k, { params: { sku: 'A0' } } as never), JSON.stringify((await order.answers.getOrder(k, { params: { id: last } } as never) as any).json.history));
+await pump.stop(); await shop.close();
+console.log((globalThis as any).FL);
