@@ -11,7 +11,8 @@ import type { AnyService, Kernel } from './service.ts';
  * - A position is stored only when everything before it has succeeded or is parked, and it is replaced by version, so that two overlapping readers cannot move it back.
  * - While the store or a broker is down nothing is parked and nothing skipped: the partition stands and tries again.
  * - An event that ends the process cannot park itself. So starts without progress are counted; from the third on events are handled one by one, each marked before it
- *   is touched, and the one that is found marked by the next start is parked unhandled, for a person.
+ *   is touched, and the one that is found marked by the next start is parked unhandled, to be tried once more and
+ *   then by a person alone (park.ts).
  */
 
 interface Position {
@@ -128,7 +129,7 @@ async function aloneAndMarked(kernel: Kernel, service: AnyService, stream: strin
   const killer = store.suspected() === event.position;
   if (!killer) await store.mark(event.position);
   const handled = await patiently(kernel, signal, log, () =>
-    killer ? park(kernel, service, stream, event, 'the process ended while this event was handled, three times', deathsMax) : receiveEvent(kernel, service, stream, event),
+    killer ? park(kernel, service, stream, event, 'the process ended while this event was handled, three times', deathsMax - 1) : receiveEvent(kernel, service, stream, event),
   );
   if (handled) await store.settleAlone(event.position);
 }
@@ -156,8 +157,9 @@ async function openPosition(kernel: Kernel, service: AnyService, { stream, parti
       try {
         // The answer of an earlier try may have been lost.
         const found = attempt === 1 ? row : await kernel.store.get<Position>(place, rowKey);
-        if (attempt > 1 && JSON.stringify(found?.body) === JSON.stringify(body)) return void (row = found);
-        if (found?.version !== row?.version) return overtaken();
+        if (attempt > 1 && isSame(found?.body, body)) return void (row = found);
+        if (!isSame(found?.body, row?.body)) return overtaken();
+        row = found;
         const { versions } = await kernel.store.commit(place, { writes: [row ? replace(row, body) : create(rowKey, body)] });
         return void (row = { key: rowKey, version: versions[0]!, body });
       } catch (error) {
@@ -212,6 +214,8 @@ async function openPosition(kernel: Kernel, service: AnyService, { stream, parti
     },
   };
 }
+
+const isSame = (one: Position | undefined, other: Position | undefined): boolean => JSON.stringify(one) === JSON.stringify(other);
 
 /** A bell that one waits for and another rings. */
 function signalling() {

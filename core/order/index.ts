@@ -109,10 +109,14 @@ async function priced(kernel: Kernel, orderId: string, { customer, address, line
   const mixed = lines.flatMap(({ sku }, i) => (products.get(sku)!.price.currency === currency ? [] : [{ pointer: `/lines/${i}/sku`, detail: `is not sold in ${currency}` }]));
   if (mixed.length > 0) return refuse(422, 'mixed-currencies', 'an order is in one currency', mixed.slice(0, 100));
   const merged = mergedLines(lines, products);
+  if (reservedBytes(merged) > limits.eventBytesMax) return refuse(413, 'too-large', `an order must fit into ${limits.eventBytesMax} bytes when it is reserved`);
   const total = merged.reduce((sum, line) => sum + line.quantity * line.unitPrice, 0);
   if (total > 1e12 || merged.some((line) => line.quantity > quantityMax)) return refuse(422, 'too-much', `at most ${quantityMax} of one product and a total of 1e12`);
   return { orderId, placedAt: timestamp(kernel.clock.now()), customer, address, lines: merged, total: { amount: total, currency } };
 }
+
+/** What InventoryReserved will need at the most for these lines: an order that was accepted must never be too large to be reserved. */
+const reservedBytes = (lines: readonly OrderLine[]): number => lines.reduce((sum, { sku }) => sum + sku.length + 90, 4_000);
 
 function mergedLines(lines: PlaceOrder['lines'], products: ReadonlyMap<string, ProductView>): OrderLine[] {
   const quantities = new Map<string, number>();

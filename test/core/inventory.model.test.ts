@@ -52,7 +52,7 @@ const worlds: readonly World[] = [
   { name: 'crowd behind an elder', orders: { 1: { A: 4 }, 2: { A: 2 }, 3: { A: 1 }, 4: { A: 1 }, 5: { A: 1 } }, first: ['A3', 'p5'], then: ['p1', 'p2', 'p3', 'p4', 'c5', 'A1', 'A2'] },
 ];
 
-const schedules = Number(process.env['SCHEDULES'] ?? 2_200);
+const schedules = Number(process.env['SCHEDULES'] ?? 1_800);
 const only = process.env['SEED'];
 
 describe('Inventory, explored', () => {

@@ -87,6 +87,7 @@ describe('shop', () => {
     world = await openWorld({ profile: faultless });
     await world.describe('A', 1);
     await world.settle();
+    await world.clock.advance(60_000); // the website looks for itself
     let commits = 0;
     world.interfere = (call, work) => (call.method === 'commit' && commits++, work());
     await world.clock.advance(120_000);
