@@ -1,13 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { openShop, type Shop } from '../handlers/container.ts';
 import { services } from '../handlers/index.ts';
-import { startPump } from '../handlers/pump.ts';
+import { startPump, type Pump } from '../handlers/pump.ts';
 import { parseSettings } from '../handlers/settings.ts';
 import { shipping } from '../core/shipping/index.ts';
 import { isRefusal } from '../ports/index.ts';
 
 /** The shop without a web server: what the replay and the benchmark drive, through the same handlers as HTTP. */
 export interface Workshop extends Shop {
+  readonly pump: Pump;
   /** Notices that the shop has taken. */
   delivered(): number;
   stop(): Promise<void>;
@@ -32,6 +33,7 @@ export async function openWorkshop(adapters: string, dataDir: string): Promise<W
   });
   return {
     ...shop,
+    pump,
     delivered: () => delivered,
     async stop() {
       await pump.stop();

@@ -1,7 +1,8 @@
-import { key, partitionsOf, type Collection, type OutboxBody, type Row } from '../ports/index.ts';
+import { key, partitionsOf, partsOf, type Collection } from '../ports/index.ts';
 import { collections, speaking, type EventName } from './flow.ts';
-import type { Order as Reservation, Stock } from './inventory/rows.ts';
+import type { Claim, Order as Reservation, Stock } from './inventory/rows.ts';
 import type { Document } from './kernel/execute.ts';
+import { rowsOf } from './kernel/list.ts';
 import { parkedKeys } from './kernel/park.ts';
 import type { Kernel } from './kernel/service.ts';
 import type { Milestone } from './notification/events.ts';
@@ -35,101 +36,135 @@ const letterFor: Readonly<Partial<Record<EventName, Milestone>>> = {
 
 export async function audit(kernel: Kernel): Promise<Audit> {
   const faults: string[] = [];
-  const fault = (text: string): void => void (faults.length < faultsMax && faults.push(text));
-  const orders: Record<OrderStatus, number> = { Placed: 0, Backordered: 0, Reserved: 0, Shipped: 0, Delivered: 0, Cancelled: 0 };
-  const mails: Record<Milestone, number> = { confirmation: 0, backorder: 0, shipped: 0, delivered: 0, cancelled: 0 };
-  const held = new Map<string, { reserved: number; shipped: number }>();
-  let lines = 0;
+  const fault: Fault = (text) => void (faults.length < faultsMax && faults.push(text));
+  const books = await readOrders(kernel, fault);
+  const products = await checkStock(kernel, books, fault);
+  const waiting = await countWaiting(kernel);
+  const parked = (await parkedKeys(kernel)).length;
+  const dead = await count(kernel, [collections.dead], 'dead');
+  if (waiting > 0) fault(`${waiting} rows wait for somebody to come back`);
+  if (parked > 0) fault(`${parked} keys are parked`);
+  if (dead > 0) fault(`${dead} messages are dead`);
+  return { orders: books.orders, lines: books.lines, mails: books.mails, products, waiting, parked, dead, faults };
+}
 
-  // Shard by shard: the four collections of an order have the same shards by the same hash, so all that belongs together is read together.
+type Fault = (text: string) => void;
+
+interface Books {
+  readonly orders: Record<OrderStatus, number>;
+  readonly mails: Record<Milestone, number>;
+  lines: number;
+  /** What the orders hold and have had of each product. */
+  readonly held: Map<string, { reserved: number; shipped: number }>;
+  readonly waits: { readonly id: string; readonly reservation: Reservation }[];
+}
+
+/** Shard by shard: the four collections of an order have the same shards by the same hash, so all that belongs together is read together. */
+async function readOrders(kernel: Kernel, fault: Fault): Promise<Books> {
+  const books: Books = {
+    orders: { Placed: 0, Backordered: 0, Reserved: 0, Shipped: 0, Delivered: 0, Cancelled: 0 },
+    mails: { confirmation: 0, backorder: 0, shipped: 0, delivered: 0, cancelled: 0 },
+    lines: 0,
+    held: new Map(),
+    waits: [],
+  };
   for (const n of partitionsOf(collections.orders).keys()) {
-    const of = async <Body>(collection: Collection, noun: string): Promise<Map<string, Body>> => rowsById<Body>(kernel, partitionsOf(collection)[n]!, noun);
+    const of = <Body>(collection: Collection, noun: string): Promise<Map<string, Body>> => byId<Body>(kernel, partitionsOf(collection)[n]!, noun);
     const placed = await of<Document<Order>>(collections.orders, 'order');
     const reservations = await of<Reservation>(collections.invorder, 'order');
     const shipments = await of<Document<Shipment>>(collections.shipments, 'shipment');
     const letters = await of<Document<Letters>>(collections.letters, 'letters');
-
     for (const [id, { state }] of placed) {
       const status = statusOf(state);
-      orders[status]++;
-      lines += state.placed?.lines.length ?? 0;
-      checkLetters(id, state, letters.get(id)?.state);
-      checkAgreement(id, status, reservations.get(id), shipments.get(id)?.state);
+      books.orders[status]++;
+      books.lines += state.placed?.lines.length ?? 0;
+      checkLetters(id, state, letters.get(id)?.state, books.mails, fault);
+      checkAgreement(id, status, reservations.get(id), shipments.get(id)?.state, fault);
     }
     for (const id of [...reservations.keys(), ...shipments.keys(), ...letters.keys()]) if (!placed.has(id)) fault(`order ${id} is known to others and not to Order`);
-    for (const reservation of reservations.values()) count(reservation);
+    for (const [id, reservation] of reservations) enter(books, id, reservation);
   }
+  return books;
+}
 
-  function count({ state, lines: all }: Reservation): void {
-    if (state !== 'reserved' && state !== 'shipped') return;
-    for (const { sku, quantity } of all) {
-      const sum = held.get(sku) ?? { reserved: 0, shipped: 0 };
-      sum[state] += quantity;
-      held.set(sku, sum);
-    }
+function enter({ held, waits }: Books, id: string, reservation: Reservation): void {
+  const { state, lines } = reservation;
+  if (state === 'waiting') waits.push({ id, reservation });
+  if (state !== 'reserved' && state !== 'shipped') return;
+  for (const { sku, quantity } of lines) {
+    const sum = held.get(sku) ?? { reserved: 0, shipped: 0 };
+    sum[state] += quantity;
+    held.set(sku, sum);
   }
+}
 
-  function checkLetters(id: string, { at }: Order, known: Letters | undefined): void {
-    for (const [event, milestone] of Object.entries(letterFor)) {
-      const mail = known?.mails[milestone];
-      if (mail) mails[milestone]++;
-      if (at[event as EventName] && mail?.state !== 'sent') fault(`order ${id}: the letter "${milestone}" is ${mail?.state ?? 'missing'}`);
-      if (!at[event as EventName] && mail) fault(`order ${id}: the letter "${milestone}" was sent, and ${event} never happened`);
-    }
+function checkLetters(id: string, { at }: Order, known: Letters | undefined, mails: Books['mails'], fault: Fault): void {
+  for (const [event, milestone] of Object.entries(letterFor)) {
+    const mail = known?.mails[milestone];
+    if (mail) mails[milestone]++;
+    if (at[event as EventName] && mail?.state !== 'sent') fault(`order ${id}: the letter "${milestone}" is ${mail?.state ?? 'missing'}`);
+    if (!at[event as EventName] && mail) fault(`order ${id}: the letter "${milestone}" was sent, and ${event} never happened`);
   }
+}
 
-  function checkAgreement(id: string, status: OrderStatus, reservation: Reservation | undefined, shipment: Shipment | undefined): void {
-    const wanted = { Placed: 'nothing yet', Backordered: 'waiting', Reserved: 'reserved', Shipped: 'shipped', Delivered: 'shipped', Cancelled: 'cancelled' }[status];
-    if (reservation?.state !== wanted) fault(`order ${id} is ${status}, Inventory says ${reservation?.state ?? 'nothing'}`);
-    const booked = status === 'Shipped' || status === 'Delivered';
-    if (booked !== (shipment?.booking !== undefined)) fault(`order ${id} is ${status}, Shipping has ${shipment?.booking ? 'a' : 'no'} booking`);
-    if ((status === 'Cancelled') !== (shipment?.stoppedAt !== undefined)) fault(`order ${id} is ${status}, Shipping has ${shipment?.stoppedAt ? '' : 'not '}stopped it`);
-  }
+const inventorySays: Readonly<Record<OrderStatus, string>> = { Placed: 'nothing yet', Backordered: 'waiting', Reserved: 'reserved', Shipped: 'shipped', Delivered: 'shipped', Cancelled: 'cancelled' };
 
-  let products = 0;
+function checkAgreement(id: string, status: OrderStatus, reservation: Reservation | undefined, shipment: Shipment | undefined, fault: Fault): void {
+  if (reservation?.state !== inventorySays[status]) fault(`order ${id} is ${status}, Inventory says ${reservation?.state ?? 'nothing'}`);
+  const booked = status === 'Shipped' || status === 'Delivered';
+  if (booked !== (shipment?.booking !== undefined)) fault(`order ${id} is ${status}, Shipping has ${shipment?.booking ? 'a' : 'no'} booking`);
+  if ((status === 'Cancelled') !== (shipment?.stoppedAt !== undefined)) fault(`order ${id} is ${status}, Shipping has ${shipment?.stoppedAt ? '' : 'not '}stopped it`);
+}
+
+interface Shelf {
+  readonly available: number;
+  /** Eldest first: the key parts after the sku, and for how much. */
+  readonly claims: readonly { readonly place: string; readonly quantity: number }[];
+}
+
+/** The stock equation of every product, against what the orders hold; and that nobody waits who could be served. */
+async function checkStock(kernel: Kernel, { held, waits }: Books, fault: Fault): Promise<number> {
+  const shelves = new Map<string, Shelf>();
   for (const partition of partitionsOf(collections.stock)) {
-    for (const [sku, stock] of await rowsById<Stock>(kernel, partition, 'stock')) {
-      products++;
-      const { received, available, reserved, shipped } = stock;
+    const claims = new Map<string, { place: string; quantity: number }[]>();
+    for await (const row of rowsOf<Claim>(kernel.store, partition, key('wait', ''))) {
+      const [, sku = '', placedAt = '', id = ''] = partsOf(row.key);
+      claims.set(sku, [...(claims.get(sku) ?? []), { place: `${placedAt}|${id}`, quantity: row.body.quantity }]);
+    }
+    for (const [sku, { received, available, reserved, shipped }] of await byId<Stock>(kernel, partition, 'stock')) {
+      shelves.set(sku, { available, claims: claims.get(sku) ?? [] });
       const sums = held.get(sku) ?? { reserved: 0, shipped: 0 };
-      held.delete(sku);
       if (received !== available + reserved + shipped || available < 0) fault(`product ${sku}: received ${received}, but available ${available} + reserved ${reserved} + shipped ${shipped}`);
       if (reserved !== sums.reserved) fault(`product ${sku}: ${reserved} reserved, orders hold ${sums.reserved}`);
       if (shipped !== sums.shipped) fault(`product ${sku}: ${shipped} shipped, orders had ${sums.shipped}`);
     }
   }
-  for (const sku of held.keys()) fault(`product ${sku} is held by orders and has no stock`);
+  for (const sku of held.keys()) if (!shelves.has(sku)) fault(`product ${sku} is held by orders and has no stock`);
+  for (const { id, reservation } of waits) if (couldBeServed(id, reservation, shelves)) fault(`order ${id} waits, and all that it needs is there`);
+  return shelves.size;
+}
 
-  const waiting = await countWaiting(kernel);
-  const parked = (await parkedKeys(kernel)).length;
-  const dead = (await Promise.all(partitionsOf(collections.dead).map((partition) => rowsById(kernel, partition, 'dead')))).reduce((sum, rows) => sum + rows.size, 0);
-  if (waiting > 0) fault(`${waiting} rows wait for somebody to come back`);
-  if (parked > 0) fault(`${parked} keys are parked`);
-  if (dead > 0) fault(`${dead} messages are dead`);
-  return { orders, lines, mails, products, waiting, parked, dead, faults };
+/** Every line is there beyond what elder claims need. */
+function couldBeServed(id: string, { lines, placedAt }: Reservation, shelves: ReadonlyMap<string, Shelf>): boolean {
+  const own = `${placedAt}|${id}`;
+  return lines.every(({ sku, quantity }) => {
+    const { available, claims } = shelves.get(sku) ?? { available: 0, claims: [] };
+    return available - claims.reduce((sum, claim) => (claim.place < own ? sum + claim.quantity : sum), 0) >= quantity;
+  });
 }
 
 async function countWaiting(kernel: Kernel): Promise<number> {
-  let waiting = 0;
-  const places = [...speaking.map((collection) => [collection, 'outbox'] as const), ...[collections.invorder, collections.shipments, collections.letters].map((collection) => [collection, 'open'] as const)];
-  for (const [collection, noun] of places) {
-    for (const partition of partitionsOf(collection)) waiting += (await rowsOf<OutboxBody>(kernel, partition, noun)).length;
-  }
-  return waiting;
+  return (await count(kernel, speaking, 'outbox')) + (await count(kernel, [collections.invorder, collections.shipments, collections.letters], 'open'));
 }
 
-async function rowsById<Body>(kernel: Kernel, partition: string, noun: string): Promise<Map<string, Body>> {
-  const rows = await rowsOf<Body>(kernel, partition, noun);
-  return new Map(rows.map((row) => [row.key.slice(noun.length + 1), row.body]));
-}
-
-async function rowsOf<Body>(kernel: Kernel, partition: string, noun: string): Promise<Row<Body>[]> {
-  const rows: Row<Body>[] = [];
-  let cursor: string | undefined;
-  do {
-    const page: { rows: readonly Row<Body>[]; next?: string } = await kernel.store.query<Body>(partition, { prefix: key(noun, ''), limit: 1_000, ...(cursor === undefined ? {} : { cursor }) });
-    rows.push(...page.rows);
-    cursor = page.next;
-  } while (cursor !== undefined);
+async function count(kernel: Kernel, places: readonly Collection[], noun: string): Promise<number> {
+  let rows = 0;
+  for (const partition of places.flatMap(partitionsOf)) for await (const _ of rowsOf(kernel.store, partition, key(noun, ''), 1_000)) rows++;
   return rows;
+}
+
+async function byId<Body>(kernel: Kernel, partition: string, noun: string): Promise<Map<string, Body>> {
+  const found = new Map<string, Body>();
+  for await (const row of rowsOf<Body>(kernel.store, partition, key(noun, ''), 1_000)) found.set(partsOf(row.key)[1]!, row.body);
+  return found;
 }

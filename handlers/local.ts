@@ -41,7 +41,7 @@ export async function startLocal(settings: ShopSettings, surroundings: Omit<Surr
     const adminToken = settings.adminToken ?? kernel.ids.random();
     let ready = false;
     const server = await startServer({ port: settings.port, host: settings.host, context: { kernel, adminToken, rateLimit: settings.rateLimit }, ready: () => ready, log: kernel.log });
-    url = `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host === '0.0.0.0' ? '127.0.0.1' : settings.host}:${server.port}`;
+    url = server.url.replace('//0.0.0.0:', '//127.0.0.1:');
     post = httpPost(url);
     if (settings.sampleCatalogue) await loadSamples(kernel);
     pump = startPump(kernel, services, {

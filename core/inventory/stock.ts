@@ -1,8 +1,9 @@
 import {
   PortError, create, isPortError, key, must, refuse, remove, replace, timestamp,
-  type Outgoing, type Page, type Refusal, type Row, type Write,
+  type Outgoing, type Refusal, type Row, type Write,
 } from '../../ports/index.ts';
 import { backOff, passOn } from '../kernel/execute.ts';
+import { rowsOf } from '../kernel/list.ts';
 import { say, type Cause } from '../kernel/model.ts';
 import type { Kernel } from '../kernel/service.ts';
 import { inTurn, type Change, type Done, type Reader } from '../kernel/turns.ts';
@@ -59,16 +60,7 @@ async function shortage(store: Reader, part: Part, { sku, quantity }: Line, { av
 }
 
 /** The claims on a product, eldest first. */
-export const queueOf = (store: Reader, partition: string, sku: string): AsyncGenerator<Row<Claim>> => rowsFrom<Claim>(store, partition, queuePrefix(sku));
-
-async function* rowsFrom<Body>(store: Reader, partition: string, prefix: string): AsyncGenerator<Row<Body>> {
-  let cursor: string | undefined;
-  do {
-    const page: Page<Body> = await store.query<Body>(partition, { prefix, ...(cursor === undefined ? {} : { cursor }) });
-    yield* page.rows;
-    cursor = page.next;
-  } while (cursor !== undefined);
-}
+export const queueOf = (store: Reader, partition: string, sku: string): AsyncGenerator<Row<Claim>> => rowsOf<Claim>(store, partition, queuePrefix(sku));
 
 /**
  * Takes all lines of the part, or, when some are short, puts the order into their queues; `undefined`: it was short. What is judged is judged in the turn that commits it.

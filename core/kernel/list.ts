@@ -1,7 +1,7 @@
 import { key, partitionsOf, partsOf, type Collection, type Page, type Row, type Store } from '../../ports/index.ts';
 
 /** All rows under a prefix in one partition, in the order of their keys, `limit` at a time. A page may be short, or even empty, and still not be the last. */
-export async function* rowsOf<Body>(store: Store, partition: string, prefix: string, limit = 100): AsyncGenerator<Row<Body>> {
+export async function* rowsOf<Body>(store: Pick<Store, 'query'>, partition: string, prefix: string, limit = 100): AsyncGenerator<Row<Body>> {
   let cursor: string | undefined;
   do {
     const page: Page<Body> = await store.query<Body>(partition, { prefix, limit, ...(cursor === undefined ? {} : { cursor }) });

@@ -71,7 +71,6 @@ async function book(kernel: Kernel, orderId: string, shipment: Shipment, cause: 
 
 /** Goes on with a claim that somebody has left behind. */
 async function goOn(kernel: Kernel, orderId: string, shipment: Shipment, cause: Cause): Promise<void> {
-  if (shipment.uncertain) return;
   const became = await ask(kernel, orderId);
   if (became === 'none') await book(kernel, orderId, shipment, cause);
   else await note(kernel, orderId, shipment, became, cause);

@@ -11,7 +11,7 @@ import { stuckRows } from '../../core/kernel/relay.ts';
 import type { AnyService } from '../../core/kernel/service.ts';
 import { startPump } from '../../handlers/pump.ts';
 import {
-  Defect, Invalid, PortError, isRefusal, key, partitionOf, partitionsOf, refuse, seenKey, timestamp,
+  Defect, Invalid, PortError, create, isRefusal, key, partitionOf, partitionsOf, refuse, seenKey, timestamp,
   type Message, type Outgoing, type OutboxBody, type OutboxRow, type Refusal,
 } from '../../ports/index.ts';
 import { anna, home } from '../support/client.ts';
@@ -154,15 +154,28 @@ describe('kernel', () => {
 
     it('comes back to all that are open, also when one of them fails', async () => {
       const w = await still();
-      const busy = { ...counter(), busy: () => true };
       const ids = ['1', '2', '3'].map((n) => n.padStart(26, '0'));
-      for (const id of ids) await w.play(execute(w.kernel, { ...busy, busy: (n: number) => n === 1 }, { id, command: 'add' }));
+      for (const id of ids) await w.play(execute(w.kernel, { ...counter(), busy: (n: number) => n === 1 }, { id, command: 'add' }));
       const visited: string[] = [];
       await comeBack(w.kernel, collections.orders, 0, async (id) => {
         visited.push(id);
         throw new Defect('by the test');
       });
       expect(visited).to.have.members(ids);
+    });
+  });
+
+  describe('the sweep of open rows', () => {
+    it('visits the other partitions when one of them is sick, and says so', async () => {
+      const w = await still();
+      const ids = Array.from({ length: 20 }, (_, n) => String(n).padStart(26, '0'));
+      for (const id of ids) await w.kernel.store.commit(partitionOf(collections.orders, id), { writes: [create(key('open', id), { since: 0 })] });
+      const sick = partitionOf(collections.orders, ids[0]!);
+      w.interfere = (call, work) => (call.method === 'query' && call.args[0] === sick ? Promise.reject(unavailable()) : work());
+      const visited: string[] = [];
+      const failed = await w.play(comeBack(w.kernel, collections.orders, 0, async (id) => void visited.push(id)).catch((error: unknown) => error));
+      expect(failed).to.have.property('kind', 'unavailable');
+      expect(visited).to.have.members(ids.filter((id) => partitionOf(collections.orders, id) !== sick));
     });
   });
 
@@ -229,13 +242,14 @@ describe('kernel', () => {
     it('keeps what nobody will ever take, lists it, and holds back only its own channel and subject', async () => {
       const w = await still();
       w.interfere = (call, work) => (call.method === 'send' && (call.args[1] as Message[]).some(({ id }) => id === `${a}:OrderPlaced:0`) ? Promise.reject(new PortError('tooLarge', 'by the test')) : work());
-      await w.play(Promise.all([pass(w, placed(a)), pass(w, placed(b))]));
+      // The first one is sent alone; meanwhile the others gather to a batch.
+      await w.play(Promise.all([pass(w, placed(b)), pass(w, placed(a)), pass(w, placed('c'.repeat(26)))]));
       await w.play(pass(w, placed(a, 1)));
       await w.play(pass(w, cancelled(a, 2)));
       const stuck = await stuckRows(w.kernel.store);
       expect(stuck.map(({ body }) => body.message.id)).to.deep.equal([`${a}:OrderPlaced:0`]);
       expect(stuck[0]!.body.stuck).to.include('tooLarge');
-      expect(w.engines.queue.count('reserve-stock'), 'the neighbour in the same batch was sent').to.equal(1);
+      expect(w.engines.queue.count('reserve-stock'), 'the neighbour in the same batch was sent').to.equal(2);
       expect(saidTo(w, 'orders').filter(({ subject }) => subject === a).map(({ sequence }) => Number(sequence))).to.deep.equal([0, 1, 2]);
       await w.clock.advance(3_600_000);
       await w.play(w.kernel.relay.sweep(30));
@@ -314,6 +328,18 @@ describe('kernel', () => {
         expect(!isRefusal(outcome) && outcome.state).to.equal(1);
         expect(w.clock.now() - begun).to.be.at.most(2_000);
       }
+    });
+
+    it('is ready for the next message of a subject after a bug of a driver', async () => {
+      const w = await still();
+      w.interfere = (call, work) => (isAppend(call) ? Promise.reject(new Error('a bug of the driver')) : work());
+      await w.play(pass(w, cancelled(a, 0)));
+      const next = await commit(w, cancelled(a, 1));
+      const first = w.kernel.relay.pass(await commit(w, cancelled(a, 2)));
+      w.interfere = undefined;
+      await w.play(Promise.all([first, w.kernel.relay.pass(next)]));
+      await w.play(pass(w, cancelled(a, 3)));
+      expect(withoutRepeats(sequences(w, 'orders').map(String))).to.deep.equal(['0', '1', '2', '3']);
     });
 
     it('gives the same message the same id, source and time on every road and every repetition', async () => {
@@ -440,10 +466,13 @@ describe('kernel', () => {
 
     it('keeps the lock of what takes long, so that nobody else gets it meanwhile', async () => {
       const { w, times } = await receiving(() => w.clock.sleep(180_000).then(() => undefined));
+      let renewals = 0;
+      w.interfere = (call, work) => (call.method === 'renew' && renewals++, work());
       send(w, text());
       await w.settle(200);
       await w.clock.advance(60_000);
       expect(times).to.have.length(1);
+      expect(renewals, 'when it is half over, and not before').to.be.within(10, 12);
     });
 
     it('handles many at once, and finishes what is under way before it stops', async () => {
@@ -576,6 +605,43 @@ describe('kernel', () => {
       expect(heard).to.deep.equal(['a0']);
     });
 
+    it('lets the partition stand for a failure that time heals, and parks nothing', async () => {
+      let sick = true;
+      const { services, heard } = listener((message) => (sick && message.subject === aa ? throttled() : undefined));
+      const w = await world({ services });
+      append(w, cancelled(bb, 0), cancelled(aa, 0), cancelled(aa, 1), cancelled(bb, 1));
+      await w.clock.advance(120_000);
+      expect(heard).to.deep.equal(['b0', 'b1']);
+      expect(position(w)).to.include({ after: '1' });
+      expect(w.rows('parked')).to.deep.equal([]);
+      sick = false;
+      await w.settle(60);
+      expect(heard.slice(2)).to.deep.equal(['a0', 'a1']);
+    });
+
+    it('parks nothing between the last one that was parked and the end of the parking', async () => {
+      let broken = true;
+      const { services, heard } = listener(() => (broken ? new Defect('by the test') : undefined));
+      const w = await still();
+      append(w, cancelled(aa, 0));
+      await w.play(followOnce(w, services));
+      broken = false;
+      let slipped = false;
+      w.interfere = async (call, work) => {
+        // Directly before the head is deleted one more comes in, and finds it.
+        if (isCommit(call) && !slipped && (call.args[1] as { op: string; key: string }[]).some(({ op, key: rowKey }) => op === 'delete' && rowKey.startsWith('parked'))) {
+          slipped = true;
+          append(w, cancelled(aa, 1));
+          await followOnce(w, services);
+        }
+        return work();
+      };
+      expect(await w.play(retryParked(w.kernel, services, { consumer: 'shipping', partitionkey: aa }))).to.equal(1);
+      expect(slipped).to.equal(true);
+      expect(heard).to.deep.equal(['a0', 'a1']);
+      expect([...w.rows('parked'), ...w.rows('item')]).to.deep.equal([]);
+    });
+
     it('parks what nobody can read, and what fits no limit of ours, and moves on', async () => {
       const { services, heard } = listener(() => new Defect('by the test'));
       const w = await world({ services });
@@ -616,27 +682,34 @@ describe('kernel', () => {
       await w.play(following);
     });
 
-    it('suspects no event because a position could not be stored', async () => {
-      const { services, heard } = listener(() => undefined);
-      const w = await world({ services });
-      // Positions alone: nothing is stored, or it is and the answer is lost, time and again.
-      let calls = 0;
-      w.interfere = async (call, work) => {
-        if (!isCommit(call) || !(call.args[1] as { key: string }[])[0]!.key.startsWith('position')) return work();
-        const nth = ++calls;
-        if (nth % 2) await work();
-        if (nth % 7) throw unavailable();
-        return work();
-      };
-      for (let n = 0; n < 30; n++) {
-        append(w, cancelled(aa, n));
-        await w.clock.advance(10_000);
-      }
-      w.interfere = undefined;
-      await w.settle();
-      expect(withoutRepeats(heard)).to.have.length(30);
-      expect(await w.play(parkedKeys(w.kernel))).to.deep.equal([]);
-    });
+    const troubles: [string, (w: World, call: Call, work: () => Promise<unknown>, nth: number) => Promise<unknown>][] = [
+      ['cannot be stored at the first try', (_, __, work, nth) => (nth % 3 ? Promise.reject(throttled()) : work())],
+      ['is stored, and each time the answer is lost', (_, __, work) => work().then(() => Promise.reject(unavailable()))],
+      [
+        'gets a new version under our hands',
+        (w, { args: [partition, [write]] }, work, nth) => {
+          const row = w.engines.store.get(partition as string, (write as { key: string }).key);
+          if (row && nth % 2) w.engines.store.commit(partition as string, [{ op: 'replace', ...row }]);
+          return work();
+        },
+      ],
+    ];
+    for (const [what, trouble] of troubles) {
+      it(`suspects no event, and repeats none, because its position ${what}`, async () => {
+        const { services, heard } = listener(() => undefined);
+        const w = await world({ services });
+        let nth = 0;
+        w.interfere = (call, work) => (isCommit(call) && (call.args[1] as { key: string }[])[0]!.key.startsWith('position') ? trouble(w, call, work, ++nth) : work());
+        for (let n = 0; n < 20; n++) {
+          append(w, cancelled(aa, n));
+          await w.clock.advance(10_000);
+        }
+        expect(nth).to.be.at.least(20);
+        expect(heard).to.deep.equal(Array.from({ length: 20 }, (_, n) => `a${n}`));
+        expect(w.rows('parked')).to.deep.equal([]);
+        expect(position(w)?.starts).to.equal(0);
+      });
+    }
 
     it('stores a position only when everything before it has succeeded', async () => {
       const { services } = listener((message) => (nameOf(message) === 'a0' ? w.clock.sleep(60_000).then(() => undefined) : undefined));
@@ -723,16 +796,22 @@ describe('kernel', () => {
     });
 
     it('suspects nobody after a clean end', async () => {
-      const { services, heard } = listener(() => undefined);
-      const w = await world({ services });
-      for (let n = 0; n < 6; n++) {
-        await w.stop();
-        append(w, cancelled(aa, n));
-        await w.restart();
+      let sick = true;
+      const { services, heard } = listener(() => (sick ? throttled() : undefined));
+      const w = await still();
+      append(w, cancelled(aa, 0), cancelled(aa, 1));
+      for (let start = 0; start < 6; start++) {
+        const stop = new AbortController();
+        const following = followOnce(w, services, { untilDry: false, signal: stop.signal });
         await w.clock.advance(1_000);
+        stop.abort();
+        await w.play(following);
+        expect(position(w)).to.deep.equal({ starts: 0 });
       }
-      expect(heard).to.have.length(6);
-      expect(position(w)).to.deep.equal({ after: '6', starts: 0 });
+      sick = false;
+      await w.play(followOnce(w, services));
+      expect(heard).to.deep.equal(['a0', 'a1']);
+      expect(position(w)).to.deep.equal({ after: '2', starts: 0 });
     });
 
     it('notices when its position has fallen out of retention, and goes on from the earliest', async () => {
