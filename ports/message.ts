@@ -72,6 +72,7 @@ export function decode(text: string): Message | Malformed {
     if (typeof record[name] !== 'string' || record[name] === '') return { malformed: `${name} is missing`, raw: text };
   }
   if (!('data' in record)) return { malformed: 'data is missing', raw: text };
+  if ('malformed' in record) return { malformed: 'malformed is no attribute of ours', raw: text };
   return record as unknown as Message;
 }
 

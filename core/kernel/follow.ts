@@ -71,7 +71,9 @@ export async function follow(kernel: Kernel, service: AnyService, options: Follo
   function take(event: StreamEvent): void {
     const entry = { position: event.position, done: false };
     window.push(entry);
-    const turn = (chains.get(event.partitionkey) ?? Promise.resolve()).then(() => patiently(kernel, signal, log, () => receiveEvent(kernel, service, stream, event))).then((handled) => {
+    const elder = chains.get(event.partitionkey) ?? Promise.resolve();
+    const handling = elder.then(() => patiently(kernel, signal, log, () => receiveEvent(kernel, service, stream, event)));
+    const turn = handling.then((handled) => {
       entry.done = handled;
       if (handled) advance();
       if (chains.get(event.partitionkey) === turn) chains.delete(event.partitionkey);

@@ -3,6 +3,7 @@ import {
   type Row, type StreamEvent, type Write, isMalformed, isTransient,
 } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
+import { backOff } from './execute.ts';
 import { eachOf, rowsOf } from './list.ts';
 import { handle, keepable, keyPart, reasonOf } from './receive.ts';
 import type { AnyService, Kernel } from './service.ts';
@@ -46,7 +47,8 @@ export interface ParkedKey extends Head {
 
 const place = (consumer: string, partitionkey: string): string => partitionOf(collections.consumers, `${consumer} ${partitionkey}`);
 const headKey = (consumer: string, stream: string, partitionkey: string): string => key('parked', consumer, stream, keyPart(partitionkey));
-const itemKey = (consumer: string, stream: string, partitionkey: string, n: number): string => itemPrefix(consumer, stream, partitionkey) + String(n).padStart(10, '0');
+const itemKey = (consumer: string, stream: string, partitionkey: string, n: number): string =>
+  itemPrefix(consumer, stream, partitionkey) + String(n).padStart(10, '0');
 const itemPrefix = (consumer: string, stream: string, partitionkey: string): string => key('item', consumer, stream, keyPart(partitionkey), '');
 
 /** Handles one event of a stream, or parks it. Throws only transient failures: then the partition has to stand. */
@@ -70,7 +72,9 @@ export async function park(kernel: Kernel, service: AnyService, stream: string, 
   for (;;) {
     const head = await kernel.store.get<Head>(partition, headKey(service.name, stream, event.partitionkey));
     const now = kernel.clock.now();
-    const first: Head = { consumer: service.name, stream, partitionkey: event.partitionkey, reason, next: 0, attempts: 0, notBefore: now + waitAfter(0), deaths, at: timestamp(now) };
+    const first: Head = {
+      consumer: service.name, stream, partitionkey: event.partitionkey, reason, next: 0, attempts: 0, notBefore: now + waitAfter(0), deaths, at: timestamp(now),
+    };
     const body = head?.body ?? first;
     const writes: Write[] = [
       head ? replace(head, { ...body, next: body.next + 1 }) : create(headKey(service.name, stream, event.partitionkey), { ...body, next: 1 }),
@@ -149,12 +153,17 @@ async function note(kernel: Kernel, partition: string, rowKey: string, news: Par
   }
 }
 
-/** The new versions; `undefined` after a conflict. */
+const triesMax = 5;
+
+/** The new versions; `undefined` after a conflict. A store that is sick for a moment does not look like a process that ended. */
 async function committed(kernel: Kernel, partition: string, writes: Write[]): Promise<readonly string[] | undefined> {
-  try {
-    return (await kernel.store.commit(partition, { writes })).versions;
-  } catch (error) {
-    if (isPortError(error, 'conflict')) return undefined;
-    throw error;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await kernel.store.commit(partition, { writes })).versions;
+    } catch (error) {
+      if (isPortError(error, 'conflict')) return undefined;
+      if (!isTransient(error) || attempt === triesMax) throw error;
+      await backOff(kernel, attempt, error);
+    }
   }
 }

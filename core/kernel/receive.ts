@@ -69,7 +69,8 @@ export interface DeadLetter {
 async function bury(kernel: Kernel, service: AnyService, latest: () => Received, reason: string): Promise<void> {
   const received = latest();
   const id = isMalformed(received.message) ? digest(received.message.raw) : keyPart(`${received.message.source} ${received.message.id}`);
-  const body: DeadLetter = { channel: received.queue, consumer: service.name, reason, attempts: received.attempts, message: keepable(received.message), at: timestamp(kernel.clock.now()) };
+  const { queue: channel, attempts } = received;
+  const body: DeadLetter = { channel, consumer: service.name, reason, attempts, message: keepable(received.message), at: timestamp(kernel.clock.now()) };
   await put(kernel, partitionOf(collections.dead, id), key('dead', service.name, id), body);
   await kernel.queue.done(latest());
 }
@@ -94,7 +95,8 @@ const digest = (text: string): string => createHash('sha256').update(text).diges
 export function keepable(message: Message | Malformed): Message | Malformed {
   const text = isMalformed(message) ? message.raw : JSON.stringify(message);
   if (Buffer.byteLength(JSON.stringify(message)) < limits.rowBytesMax - 10_000) return message;
-  return { malformed: `${isMalformed(message) ? message.malformed : 'too large to be kept'}; this is the beginning of ${text.length} characters`, raw: text.slice(0, 50_000) };
+  const malformed = isMalformed(message) ? message.malformed : 'too large to be kept';
+  return { malformed: `${malformed}; this is the beginning of ${text.length} characters`, raw: text.slice(0, 50_000) };
 }
 
 /** One line for a person; never a stack. */

@@ -15,7 +15,9 @@ import { openWorld, throttled, unavailable, type World } from '../support/world.
 
 const orderId = 'a'.repeat(26);
 const at = (minute: number): string => `2026-11-20T09:${String(minute).padStart(2, '0')}:00.000Z`;
-const placed: OrderPlaced = { orderId, placedAt: at(0), customer: anna, address: home, lines: [{ sku: 'A', name: 'A cup', quantity: 2, unitPrice: 250 }], total: { amount: 500, currency: 'GBP' } };
+const placed: OrderPlaced = {
+  orderId, placedAt: at(0), customer: anna, address: home, lines: [{ sku: 'A', name: 'A cup', quantity: 2, unitPrice: 250 }], total: { amount: 500, currency: 'GBP' },
+};
 const parcel = { carrier: 'ups', trackingNumber: '1Z' };
 
 describe('notification', () => {

@@ -11,7 +11,9 @@ import { openWorld, unavailable, type World } from '../support/world.ts';
 
 const id = 'a'.repeat(26);
 const at = (minute: number): string => `2026-11-20T09:${String(minute).padStart(2, '0')}:00.000Z`;
-const placed: OrderPlaced = { orderId: id, placedAt: at(0), customer: anna, address: home, lines: [{ sku: 'A', name: 'A cup', quantity: 2, unitPrice: 250 }], total: { amount: 500, currency: 'GBP' } };
+const placed: OrderPlaced = {
+  orderId: id, placedAt: at(0), customer: anna, address: home, lines: [{ sku: 'A', name: 'A cup', quantity: 2, unitPrice: 250 }], total: { amount: 500, currency: 'GBP' },
+};
 
 const place: OrderCommand = { do: 'place', order: placed, fingerprint: 'f' };
 const cancel: OrderCommand = { do: 'cancel', at: at(30) };

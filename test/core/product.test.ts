@@ -13,7 +13,8 @@ import { openWorld } from '../support/world.ts';
 const cup = { name: 'A cup', description: 'white', price: { amount: 250, currency: 'GBP' } };
 const describeIt = (info: object = {}): ProductCommand => ({ do: 'describe', sku: 'A', info: { ...cup, ...info } });
 const level = (available: number, stockVersion: number): ProductCommand => ({ do: 'note', level: { sku: 'A', available, stockVersion }, lowStockAt: 10 });
-const saidOf = (...commands: ProductCommand[]): ProductInfoUpdated[] => given(products, ...commands).facts.filter(({ type }) => type === 'ProductInfoUpdated').map(({ data }) => data as ProductInfoUpdated);
+const saidOf = (...commands: ProductCommand[]): ProductInfoUpdated[] =>
+  given(products, ...commands).facts.flatMap(({ type, data }) => (type === 'ProductInfoUpdated' ? [data as ProductInfoUpdated] : []));
 
 describe('product', () => {
   it('says ProductInfoUpdated when something that a customer sees has changed', () => {

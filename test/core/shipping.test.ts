@@ -13,6 +13,8 @@ import { openWorld, throttled, toys, unavailable, type World } from '../support/
 const orderId = 'a'.repeat(26);
 const other = 'b'.repeat(26);
 const at = (minute: number): string => `2026-11-20T09:${String(minute).padStart(2, '0')}:00.000Z`;
+const lines = [{ sku: 'A', quantity: 1, available: 0, stockVersion: 1 }];
+const told = say('InventoryReserved', { orderId, shipTo: { ...home, name: 'Anna' }, lines }, { subject: orderId, sequence: 0, at: at(0) }).message;
 const booking: Booking = { carrier: 'ups', trackingNumber: '1Z', trackingUrl: 'https://example.com/1Z' };
 
 describe('shipping', () => {
@@ -75,7 +77,8 @@ describe('shipping', () => {
 
   describe('a parcel', () => {
     const assign: ParcelCommand = { do: 'assign', orderId, carrier: 'ups', trackingNumber: '1Z' };
-    const track = (status: TrackingStatus, minute: number, noticeId = `${status}${minute}`): ParcelCommand => ({ do: 'track', fact: { carrier: 'ups', trackingNumber: '1Z', status, occurredAt: at(minute), noticeId } });
+    const track = (status: TrackingStatus, minute: number, noticeId = `${status}${minute}`): ParcelCommand =>
+      ({ do: 'track', fact: { carrier: 'ups', trackingNumber: '1Z', status, occurredAt: at(minute), noticeId } });
 
     it('says OrderDelivered once, with the moment of the delivery, in whatever order booking and notices come', () => {
       const all = [assign, track('preTransit', 1), track('inTransit', 2), track('outForDelivery', 3), track('delivered', 4), track('inTransit', 5)];
@@ -123,7 +126,6 @@ describe('shipping', () => {
     });
     afterEach(() => world.stop());
 
-    const told = say('InventoryReserved', { orderId, shipTo: { ...home, name: 'Anna' }, lines: [{ sku: 'A', quantity: 1, available: 0, stockVersion: 1 }] }, { subject: orderId, sequence: 0, at: at(0) }).message;
     const asked = say('CancellationRequested', { orderId }, { subject: orderId, sequence: 1, at: at(0) }).message;
     const hear = (message: Message = told): Promise<void> => world.play(handle(world.kernel, shipping as AnyService, message));
     const sweep = (): Promise<void> => world.play(sweepBookings(world.kernel, 10));
@@ -256,7 +258,6 @@ describe('shipping', () => {
     it('keeps a notice that comes before the booking, and says OrderDelivered when the booking names the order', async () => {
       const world = await openWorld({ services: toys({}), still: true, deliversAfterSeconds: 5 });
       const { kernel } = world;
-      const told = say('InventoryReserved', { orderId, shipTo: { ...home, name: 'Anna' }, lines: [{ sku: 'A', quantity: 1, available: 0, stockVersion: 1 }] }, { subject: orderId, sequence: 0, at: at(0) }).message;
       // Booked and delivered, and the notice is here before the answer of the booking.
       let notices = 0;
       world.interfere = async (call, work) => {

@@ -3,10 +3,12 @@ import { openMemory, type Engines, type Memory, type Profile } from '../../adapt
 import { audit } from '../../core/audit.ts';
 import { collections, queues, services as names, streams, subscriptions } from '../../core/flow.ts';
 import { inventory, sweepOpenOrders } from '../../core/inventory/index.ts';
+import type { Document } from '../../core/kernel/execute.ts';
 import type { AnyService, Kernel, Reply } from '../../core/kernel/service.ts';
 import { notification, sweepClaims } from '../../core/notification/index.ts';
 import type { OrderView } from '../../core/order/events.ts';
 import { order } from '../../core/order/index.ts';
+import { statusOf, type Order } from '../../core/order/order.ts';
 import { product } from '../../core/product/index.ts';
 import { shipping, sweepBookings } from '../../core/shipping/index.ts';
 import { website } from '../../core/website/index.ts';
@@ -81,7 +83,11 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const ids = createIds(seed);
   const log = createLog();
   const random = randomFrom(seed + 1);
-  const settings = parseSettings({ ADAPTERS: 'memory', DEMO_CARRIER_DELIVERS_AFTER_SECONDS: String(options.deliversAfterSeconds ?? 20), DEMO_CARRIER_SECRET: 'a secret of the demo carrier' });
+  const settings = parseSettings({
+    ADAPTERS: 'memory',
+    DEMO_CARRIER_DELIVERS_AFTER_SECONDS: String(options.deliversAfterSeconds ?? 20),
+    DEMO_CARRIER_SECRET: 'a secret of the demo carrier',
+  });
   let memory: Memory | undefined;
   let shop: Shop | undefined;
   let kernel: Kernel | undefined;
@@ -107,7 +113,10 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     rows,
     describe,
     place,
-    order: (id) => rows<{ state: { at: Record<string, string> } }>('order').flatMap((row) => (row.key === key('order', id) && row.partition.startsWith('orders') ? [statusOf(row.body.state.at)] : []))[0],
+    order(id) {
+      const row = memory!.engines.store.get(partitionOf(collections.orders, id), key('order', id));
+      return row && statusOf((JSON.parse(row.body) as Document<Order>).state);
+    },
     letters: (orderId) => memory!.engines.letters.filter((letter) => letter.key.startsWith(orderId)),
     async stop() {
       await play(pump?.stop() ?? Promise.resolve());
@@ -129,17 +138,19 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   }
 
   async function open(): Promise<void> {
-    const faults = profile && { profile, random };
-    const engines = memory?.engines;
-    const { partitionsPerStream, retentionDays } = options;
-    memory = openMemory({ clock, queues, streams, ...(faults ? { faults } : {}), ...(engines ? { engines } : {}), ...(partitionsPerStream ? { partitionsPerStream } : {}), ...(retentionDays ? { retentionDays } : {}) });
+    const { partitionsPerStream = 4, retentionDays = 7 } = options;
+    const faults = profile ? { faults: { profile, random } } : {};
+    memory = openMemory({ clock, queues, streams, partitionsPerStream, retentionDays, ...faults, ...(memory ? { engines: memory.engines } : {}) });
     const { store, queue, stream, mailer } = memory;
     const watched = { ...memory, store: faced('store', store), queue: faced('queue', queue), stream: faced('stream', stream), mailer: faced('mailer', mailer) };
     shop = await persistently(() => openShop(settings, { post, clock, ids, log, memory: watched }));
     const mine = shop;
     kernel = { ...mine.kernel, carrier: faced('carrier', mine.kernel.carrier) };
     if (still) return;
-    pump = startPump(kernel, services, { everySeconds: { sweepBookings: 10, sweepClaims: 30 }, timers: [{ name: 'demoCarrier', everySeconds: 2, tick: () => mine.carrier.tick() }] });
+    pump = startPump(kernel, services, {
+      everySeconds: { sweepBookings: 10, sweepClaims: 30 },
+      timers: [{ name: 'demoCarrier', everySeconds: 2, tick: () => mine.carrier.tick() }],
+    });
     void goOn(kernel);
   }
 
@@ -154,7 +165,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   }
 
   async function post(carrier: string, headers: Readonly<Record<string, string>>, raw: Uint8Array): Promise<number> {
-    const reply: Reply = await shipping.answers.takeNotice(kernel!, { params: { carrier }, query: undefined, body: undefined, idempotencyKey: undefined, headers, raw });
+    const request = { params: { carrier }, query: undefined, body: undefined, idempotencyKey: undefined, headers, raw };
+    const reply: Reply = await shipping.answers.takeNotice(kernel!, request);
     return reply.status;
   }
 
@@ -210,14 +222,19 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
 
   function rows<Body>(noun: string): { partition: string; key: string; body: Body }[] {
     const { store } = memory!.engines;
-    return store.partitions().flatMap((partition) => store.query(partition, { prefix: key(noun, ''), limit: 1_000_000 }).rows.map((row) => ({ partition, key: row.key, body: JSON.parse(row.body) as Body })));
+    const query = { prefix: key(noun, ''), limit: 1_000_000 };
+    return store.partitions().flatMap((partition) =>
+      store.query(partition, query).rows.map((row) => ({ partition, key: row.key, body: JSON.parse(row.body) as Body })),
+    );
   }
 
   async function describe(sku: string, quantity: number): Promise<void> {
     const request = { query: undefined, idempotencyKey: ids.random(), headers: {}, raw: new Uint8Array() };
-    const described = await persistently(() => product.answers.describeProduct(kernel!, { ...request, params: { sku }, body: { name: sku, description: '', price: { amount: 250, currency: 'GBP' } } }));
+    const body = { name: sku, description: '', price: { amount: 250, currency: 'GBP' } };
+    const described = await persistently(() => product.answers.describeProduct(kernel!, { ...request, params: { sku }, body }));
     if (isRefusal(described)) throw new Error(described.detail);
-    const received = quantity === 0 ? described : await persistently(() => inventory.answers.receiveStock(kernel!, { ...request, params: { sku }, body: { quantity } }));
+    if (quantity === 0) return;
+    const received = await persistently(() => inventory.answers.receiveStock(kernel!, { ...request, params: { sku }, body: { quantity } }));
     if (isRefusal(received)) throw new Error(received.detail);
   }
 
@@ -231,12 +248,6 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
 
   await open();
   return world;
-}
-
-/** As an outsider reads it off the facts. */
-function statusOf(at: Record<string, string>): OrderView['status'] {
-  const steps = [['ShippingStopped', 'Cancelled'], ['OrderDelivered', 'Delivered'], ['OrderFulfillment', 'Shipped'], ['InventoryReserved', 'Reserved'], ['Backordered', 'Backordered']] as const;
-  return steps.find(([event]) => at[event])?.[1] ?? 'Placed';
 }
 
 /** As the host does at a start: what is half-done belongs to a process that is gone. */
