@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { linkSync, mkdirSync, readFileSync, readdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, statSync, unlinkSync } from 'node:fs';
+import { link as hardLink, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PortError, type Letter, type MailerDriver, type Mailbox } from '../../ports/index.ts';
 import { eml, type EmlOptions } from './eml.ts';
@@ -12,7 +13,7 @@ import { eml, type EmlOptions } from './eml.ts';
  *   the letters of the last seconds with it.
  * - Drafts lie on the letter's own shelf: made in one folder for all, they cost ten times as much on ext4 for minutes after many files were deleted nearby.
  * - Every failure is `throttled`: trying again is safe at every point, for a letter that is there already is not written again.
- * - The calls are synchronous: a small file is quicker written than waited for.
+ * - Letters are written beside the event loop: making a file can take longer than all the rest of an order.
  */
 export interface MailboxOptions extends EmlOptions {
   /** Is made if it is not there. */
@@ -25,27 +26,27 @@ export function openMailbox({ folder, ...options }: MailboxOptions): MailerDrive
   let drafted = 0;
   attempt('', () => mkdirSync(folder, { recursive: true }));
 
-  const keep = (letter: Letter): void => {
+  const keep = async (letter: Letter): Promise<void> => {
     const { shelf, file } = pathOf(folder, letter.key);
     const draft = join(shelf, `${mine}-${drafted++}.draft`);
     try {
       if (!tidy.has(shelf)) tidyUp(shelf);
       tidy.add(shelf);
-      writeFileSync(draft, eml(letter, options));
-      link(draft, file);
+      await writeFile(draft, eml(letter, options));
+      await link(draft, file);
     } catch (error) {
       // Somebody may have removed the shelf under us: the next try makes it again.
       tidy.delete(shelf);
       throw error;
     } finally {
-      discard(draft);
+      await unlink(draft).catch(unlessGone);
     }
   };
 
   return {
     async send(letter) {
       if (!isKey(letter.key)) throw new PortError('denied', 'no key of a letter', { key: letter.key });
-      attempt(letter.key, () => keep(letter));
+      await keep(letter).catch((cause: unknown) => attempt(letter.key, () => rethrow(cause)));
     },
     async ask(key) {
       return isKey(key) && attempt(key, () => statSync(pathOf(folder, key).file, { throwIfNoEntry: false })) ? 'sent' : 'notSent';
@@ -78,17 +79,25 @@ function discard(draft: string): void {
   try {
     unlinkSync(draft);
   } catch (error) {
-    if (codeOf(error) !== 'ENOENT' && codeOf(error) !== 'ENOTDIR') throw error;
+    unlessGone(error);
   }
 }
 
+function unlessGone(error: unknown): void {
+  if (codeOf(error) !== 'ENOENT' && codeOf(error) !== 'ENOTDIR') throw error;
+}
+
 /** Create if absent, in one step. */
-function link(draft: string, file: string): void {
+async function link(draft: string, file: string): Promise<void> {
   try {
-    linkSync(draft, file);
+    await hardLink(draft, file);
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error;
   }
+}
+
+function rethrow(error: unknown): never {
+  throw error;
 }
 
 function read(file: string): Uint8Array | undefined {
