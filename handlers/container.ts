@@ -97,14 +97,21 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
   });
   container.bind<Kernel>(it.kernel).toDynamicValue((context) => createKernel(settings, context, surroundings.shopUrl));
 
-  return {
-    kernel: await container.getAsync<Kernel>(it.kernel),
-    carrier: await container.getAsync<DemoCarrier>(it.carrier),
-    store: await container.getAsync<StoreDriver>(it.store),
-    async close() {
-      for (const close of closers.reverse()) await close();
-    },
-  };
+  async function close(): Promise<void> {
+    for (const each of closers.reverse()) await each();
+  }
+
+  try {
+    return {
+      kernel: await container.getAsync<Kernel>(it.kernel),
+      carrier: await container.getAsync<DemoCarrier>(it.carrier),
+      store: await container.getAsync<StoreDriver>(it.store),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
 
 async function createKernel(settings: ShopSettings, { get, getAsync }: ResolutionContext, shopUrl: Surroundings['shopUrl']): Promise<Kernel> {

@@ -36,11 +36,13 @@ export async function startLocal(settings: ShopSettings, surroundings: Omit<Surr
     },
   });
   const { kernel } = shop;
+  const openedAt = kernel.clock.now();
+  let server: Server | undefined;
   let pump: Pump | undefined;
   try {
     const adminToken = settings.adminToken ?? kernel.ids.random();
     let ready = false;
-    const server = await startServer({ port: settings.port, host: settings.host, context: { kernel, adminToken, rateLimit: settings.rateLimit }, ready: () => ready, log: kernel.log });
+    server = await startServer({ port: settings.port, host: settings.host, context: { kernel, adminToken, rateLimit: settings.rateLimit }, ready: () => ready, log: kernel.log });
     url = server.url.replace('//0.0.0.0:', '//127.0.0.1:');
     post = httpPost(url);
     if (settings.sampleCatalogue) await loadSamples(kernel);
@@ -50,10 +52,10 @@ export async function startLocal(settings: ShopSettings, surroundings: Omit<Surr
     });
     await website.ticks.pollProducts(kernel);
     ready = true;
-    void goOn(shop);
+    void goOn(shop, openedAt);
     return { shop, server, url, adminToken, stop: () => stopAll(server, pump, shop) };
   } catch (error) {
-    await stopAll(undefined, pump, shop);
+    await stopAll(server, pump, shop);
     throw error;
   }
 }
@@ -64,13 +66,14 @@ async function stopAll(server: Server | undefined, pump: Pump | undefined, shop:
   await shop.close();
 }
 
-/** Nobody else works on this data, so whatever is half-done belongs to a process that is gone: it need not wait for its time. */
-async function goOn({ kernel }: Shop): Promise<void> {
+/** Nobody else works on this data, so what was half-done before it was opened belongs to a process that is gone: it need not wait for its time. */
+async function goOn({ kernel }: Shop, openedAt: number): Promise<void> {
+  const secondsOpen = (): number => (kernel.clock.now() - openedAt) / 1_000;
   try {
-    await kernel.relay.sweep(0);
-    await sweepOpenOrders(kernel, 0);
-    await sweepBookings(kernel, 0);
-    await sweepClaims(kernel, 0);
+    await kernel.relay.sweep(secondsOpen());
+    await sweepOpenOrders(kernel, secondsOpen());
+    await sweepBookings(kernel, secondsOpen());
+    await sweepClaims(kernel, secondsOpen());
   } catch (error) {
     kernel.log.warn({ error }, 'what was left half-done is left to the timers');
   }

@@ -12,7 +12,7 @@ import { isTransient, type Received } from '../ports/index.ts';
  * partition, a loop per timer. (The other kind of host is a platform that receives and calls us: a trigger.)
  */
 export interface Pump {
-  /** Finishes what is under way, waits for it, and starts nothing new. */
+  /** Finishes what is under way, waits for it, and starts nothing new. What takes longer than `stopSecondsMax` is left as a kill would leave it: it is made good. */
   stop(): Promise<void>;
 }
 
@@ -30,6 +30,8 @@ export interface Timer {
   readonly everySeconds: number;
   readonly tick: () => Promise<unknown>;
 }
+
+const stopSecondsMax = 20;
 
 export function startPump(kernel: Kernel, services: readonly AnyService[], options: PumpOptions = {}): Pump {
   const stopping = new AbortController();
@@ -57,7 +59,8 @@ export function startPump(kernel: Kernel, services: readonly AnyService[], optio
   return {
     async stop() {
       stopping.abort();
-      await Promise.all(loops);
+      const done = new AbortController();
+      await Promise.race([Promise.all(loops).finally(() => done.abort()), kernel.clock.sleep(stopSecondsMax * 1_000, done.signal)]);
     },
   };
 }

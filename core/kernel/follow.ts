@@ -138,6 +138,8 @@ async function aloneAndMarked(kernel: Kernel, service: AnyService, stream: strin
 
 type PositionStore = Awaited<ReturnType<typeof openPosition>>;
 
+const gatherMilliseconds = 100;
+
 /** The stored position of one consumer in one partition. Moves are gathered while one is being written. */
 async function openPosition(kernel: Kernel, service: AnyService, { stream, partition, signal }: Follow, overtaken: () => void) {
   const rowKey = key('position', service.name, stream, partition);
@@ -149,6 +151,7 @@ async function openPosition(kernel: Kernel, service: AnyService, { stream, parti
   let begun = false;
   /** How many events are still to be handled alone. */
   let alone = 0;
+  const ending = new AbortController();
 
   /**
    * Tries until it is stored: a store that is down is waited for. When something else is stored, another reader has overtaken us, and what he has stored counts.
@@ -177,6 +180,8 @@ async function openPosition(kernel: Kernel, service: AnyService, { stream, parti
       const after = wanted;
       wanted = undefined;
       await write({ after, starts: 0 });
+      // What has been handled since is written in one go: after a crash a few more events come again, and every one of them is known.
+      await kernel.clock.sleep(gatherMilliseconds, ending.signal);
     }
     writing = undefined;
   }
@@ -211,6 +216,7 @@ async function openPosition(kernel: Kernel, service: AnyService, { stream, parti
     },
     /** Writes what is still to be written. A clean end is no start without progress, and suspects nobody. */
     async end(): Promise<void> {
+      ending.abort('end');
       while (writing) await writing;
       if (row && row.body.starts > 0) await write({ ...(row.body.after === undefined ? {} : { after: row.body.after }), starts: 0 });
     },

@@ -105,6 +105,8 @@ async function commitTogether(store: Store, partition: string, batch: readonly W
       ready.push({ waiting, result, outgoing, rows });
     } catch (error) {
       overlay.reset(before);
+      // Perhaps only because of what its neighbours are about to write: it is asked again when that is known.
+      if (ready.length > 0) break;
       waiting.reject(error);
     }
   }
@@ -119,9 +121,9 @@ async function commitTogether(store: Store, partition: string, batch: readonly W
       waiting.resolve({ result, outbox: outbox.slice(from, (from += outgoing.length)), versions: mine });
     }
   } catch (error) {
-    // Not known to be anybody's fault: each again, alone. After an unknown outcome each looks for itself.
-    if (isPortError(error, 'conflict', 'tooLarge', 'denied')) for (const { waiting } of ready) await commitAlone(store, partition, waiting);
-    else for (const { waiting } of ready) waiting.reject(error);
+    // A store that is sick blames nobody, and after an unknown outcome each looks for itself. Else one of them is to blame: each again, alone.
+    if (isPortError(error, 'unavailable', 'throttled')) for (const { waiting } of ready) waiting.reject(error);
+    else for (const { waiting } of ready) await commitAlone(store, partition, waiting);
   }
   return rest;
 }
