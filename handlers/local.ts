@@ -70,7 +70,7 @@ async function stopAll(server: Server | undefined, pump: Pump | undefined, shop:
 async function goOn({ kernel }: Shop, openedAt: number): Promise<void> {
   const secondsOpen = (): number => (kernel.clock.now() - openedAt) / 1_000;
   try {
-    await kernel.relay.sweep(secondsOpen());
+    await kernel.relay.sweep(secondsOpen(), 'alone');
     await sweepOpenOrders(kernel, secondsOpen());
     await sweepBookings(kernel, secondsOpen());
     await sweepClaims(kernel, secondsOpen());

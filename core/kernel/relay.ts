@@ -18,9 +18,9 @@ export interface Relay {
   pass(rows: readonly OutboxRow[]): Promise<void>;
   /**
    * Passes on every row that is older than so many seconds. Safe to run on several instances at once: it can only duplicate. Answers how many rows it tried.
-   * A partition that fails keeps no other waiting; the first failure is thrown at the end.
+   * A partition that fails keeps no other waiting; the first failure is thrown at the end. `alone`: nobody else works on this data, so whoever holds a lease is gone.
    */
-  sweep(olderThanSeconds: number): Promise<number>;
+  sweep(olderThanSeconds: number, alone?: 'alone'): Promise<number>;
 }
 
 const waitSeconds = 2;
@@ -93,14 +93,14 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
     await store.commit(row.partition, { writes: [left.length === 0 ? remove(row) : replace(row, body)] }).catch(ignoreConflict);
   }
 
-  async function sweepPartition(partition: string, before: number): Promise<number> {
+  async function sweepPartition(partition: string, before: number, alone?: 'alone'): Promise<number> {
     let tried = 0;
     let cursor: string | undefined;
     let leased: Row | undefined;
     do {
       const page = await store.query<OutboxBody>(partition, { prefix: 'outbox|', limit: batchMax, ...(cursor === undefined ? {} : { cursor }) });
       const due = page.rows.filter((row) => row.body.at <= before && row.body.notBefore <= clock.now() && !row.body.stuck);
-      if (due.length > 0 && !(leased ??= await lease(partition))) return tried;
+      if (due.length > 0 && !(leased ??= await lease(partition, alone))) return tried;
       // Whoever delivers the youngest row of a subject delivers its elders first.
       const youngest = new Map(due.map((row) => [row.body.message.subject, row]));
       await Promise.all([...youngest.values()].map((row) => deliver({ ...row, partition })));
@@ -112,9 +112,9 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
   }
 
   /** Keeps sweepers out of each other's way; a broken lease only duplicates. */
-  async function lease(partition: string): Promise<Row | undefined> {
+  async function lease(partition: string, alone?: 'alone'): Promise<Row | undefined> {
     const row = await store.get<{ until: number }>(partition, leaseKey);
-    if (row && row.body.until > clock.now()) return undefined;
+    if (row && row.body.until > clock.now() && !alone) return undefined;
     const body = { until: clock.now() + leaseSeconds * 1_000 };
     try {
       const { versions } = await store.commit(partition, { writes: [row ? replace(row, body) : create(leaseKey, body)] });
@@ -127,10 +127,10 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
 
   return {
     pass: (rows) => patience.upTo(Promise.all(rows.map(deliver))),
-    async sweep(olderThanSeconds) {
+    async sweep(olderThanSeconds, alone) {
       const before = clock.now() - olderThanSeconds * 1_000;
       let tried = 0;
-      await eachOf(speaking.flatMap(partitionsOf), async (partition) => void (tried += await sweepPartition(partition, before)));
+      await eachOf(speaking.flatMap(partitionsOf), async (partition) => void (tried += await sweepPartition(partition, before, alone)));
       return tried;
     },
   };

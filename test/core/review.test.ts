@@ -72,6 +72,22 @@ describe('A turn', () => {
   });
 });
 
+describe('A sweep of the outbox', () => {
+  it('that knows itself alone does not wait for the lease of a process that is gone', async () => {
+    const world = await openWorld({ still: true });
+    const { store, relay } = world.kernel;
+    const id = 'b'.repeat(26);
+    const place = partitionOf(collections.orders, id);
+    const said = say('CancellationRequested', { orderId: id }, { subject: id, sequence: 0, at: timestamp(world.clock.now()) });
+    await store.commit(place, { writes: [create(key('lease', 'sweep'), { until: world.clock.now() + 20_000 })], outgoing: [said] });
+    expect(await world.play(relay.sweep(0))).to.equal(0);
+    expect(await world.play(relay.sweep(0, 'alone'))).to.equal(1);
+    expect(world.rows('outbox')).to.deep.equal([]);
+    expect(world.rows('lease')).to.deep.equal([]);
+    await world.stop();
+  });
+});
+
 describe('A pump', () => {
   it('stops although a timer never comes to its end', async () => {
     const world = await openWorld({ still: true });
