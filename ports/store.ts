@@ -99,7 +99,8 @@ export interface OutboxRow extends Row<OutboxBody> {
 }
 
 /**
- * STORE DRIVER: what a family implements. Bodies are text (JSON). It may be called from many places at once.
+ * STORE DRIVER: what a family implements. Bodies are text (JSON). It may be called from many places at once. Every call comes to an end: one that takes too long throws
+ * `unavailable`, for others may be waiting behind it.
  * - `commit`: atomic; the versions in order ('' for a delete). Throws `conflict` with the key, `throttled` (nothing was done), `unavailable` (outcome unknown).
  *   The thick port has checked keys, sizes and that no key occurs twice.
  * - `get` and `query` throw `throttled` or `unavailable`; absence is `undefined` or an empty page, and nothing else ever is.

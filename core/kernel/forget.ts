@@ -1,5 +1,5 @@
 import { isPortError, key, partitionsOf, partsOf, remove, timestamp } from '../../ports/index.ts';
-import { speaking } from '../flow.ts';
+import { collections } from '../flow.ts';
 import { eachOf } from './list.ts';
 import type { Kernel } from './service.ts';
 
@@ -11,7 +11,7 @@ const day = 86_400_000;
 export async function forgetSeen(kernel: Kernel): Promise<number> {
   const oldest = timestamp(kernel.clock.now() - (horizonDays + 1) * day).slice(0, 10).replaceAll('-', '');
   let dropped = 0;
-  await eachOf(speaking.flatMap(partitionsOf), async (partition) => {
+  await eachOf(Object.values(collections).flatMap(partitionsOf), async (partition) => {
     let cursor: string | undefined;
     do {
       const page = await kernel.store.query(partition, { prefix: key('seen', ''), ...(cursor === undefined ? {} : { cursor }) });

@@ -26,8 +26,6 @@ export interface Change<T> {
 export interface Done<T> {
   readonly result: T;
   readonly outbox: readonly OutboxRow[];
-  /** The versions of the rows that it wrote, but for those that a younger neighbour wrote again in the same commit. */
-  readonly versions: ReadonlyMap<string, string>;
 }
 
 /** Does the work in its turn. Throws what the work throws, or the failure of its commit. A work that changes nothing commits nothing. */
@@ -70,8 +68,8 @@ async function serve(store: Store, partition: string, place: Place): Promise<voi
 async function commitAlone(store: Store, partition: string, { work, resolve, reject }: Waiting): Promise<void> {
   try {
     const { result, writes = [], outgoing = [] } = await work.run(store);
-    const { versions, outbox } = await store.commit(partition, { writes, outgoing });
-    resolve({ result, outbox, versions: new Map(writes.map(({ key: rowKey }, i) => [rowKey, versions[i]!])) });
+    const { outbox } = await store.commit(partition, { writes, outgoing });
+    resolve({ result, outbox });
   } catch (error) {
     reject(error);
   }
@@ -81,7 +79,6 @@ interface Ready {
   readonly waiting: Waiting;
   readonly result: unknown;
   readonly outgoing: readonly Outgoing[];
-  readonly rows: readonly Row[];
 }
 
 /** One commit of as many works as fit; answers those that did not. */
@@ -96,13 +93,13 @@ async function commitTogether(store: Store, partition: string, batch: readonly W
     const before = overlay.mark();
     try {
       const { result, writes = [], outgoing = [] } = await waiting.work.run(overlay.reader);
-      const rows = overlay.stage(writes);
+      overlay.stage(writes);
       if (ready.length > 0 && overlay.size() + said + outgoing.length > limits.rowsPerCommitMax) {
         overlay.reset(before);
         break;
       }
       said += outgoing.length;
-      ready.push({ waiting, result, outgoing, rows });
+      ready.push({ waiting, result, outgoing });
     } catch (error) {
       overlay.reset(before);
       // Perhaps only because of what its neighbours are about to write: it is asked again when that is known.
@@ -112,14 +109,9 @@ async function commitTogether(store: Store, partition: string, batch: readonly W
   }
   const rest = batch.slice(next);
   try {
-    const writes = overlay.writes();
-    const { outbox, versions } = await store.commit(partition, { writes, outgoing: ready.flatMap(({ outgoing }) => outgoing) });
-    const versionOf = new Map(writes.map(({ key: rowKey }, i) => [rowKey, versions[i]!]));
+    const { outbox } = await store.commit(partition, { writes: overlay.writes(), outgoing: ready.flatMap(({ outgoing }) => outgoing) });
     let from = 0;
-    for (const { waiting, result, outgoing, rows } of ready) {
-      const mine = new Map(rows.filter((row) => overlay.isLast(row)).map((row) => [row.key, versionOf.get(row.key)!]));
-      waiting.resolve({ result, outbox: outbox.slice(from, (from += outgoing.length)), versions: mine });
-    }
+    for (const { waiting, result, outgoing } of ready) waiting.resolve({ result, outbox: outbox.slice(from, (from += outgoing.length)) });
   } catch (error) {
     // A store that is sick blames nobody, and after an unknown outcome each looks for itself. Else one of them is to blame: each again, alone.
     if (isPortError(error, 'unavailable', 'throttled')) for (const { waiting } of ready) waiting.reject(error);
@@ -165,20 +157,17 @@ function createOverlay(store: Store, partition: string) {
     if (where !== partition) throw new Defect('a turn is about one partition');
   }
 
-  function stageOne(write: Write): Row[] {
+  function stageOne(write: Write): void {
     const known = staged.get(write.key);
     const now = known?.row;
     if (write.op === 'create') {
       if (now) throw new PortError('conflict', `create of ${write.key}`, { key: write.key });
-      const row = fresh(write.key, write.body);
-      staged.set(write.key, { origin: known?.origin, row });
-      return [row];
+      staged.set(write.key, { origin: known?.origin, row: fresh(write.key, write.body) });
+      return;
     }
     if (known && now?.version !== write.version) throw new PortError('conflict', `${write.op} of ${write.key}`, { key: write.key });
     const origin = known ? known.origin : { key: write.key, version: write.version, body: undefined };
-    const row = write.op === 'delete' ? undefined : fresh(write.key, write.body);
-    staged.set(write.key, { origin, row });
-    return row ? [row] : [];
+    staged.set(write.key, { origin, row: write.op === 'delete' ? undefined : fresh(write.key, write.body) });
   }
 
   /** A version that no store has: it says that the row is only staged. */
@@ -188,8 +177,7 @@ function createOverlay(store: Store, partition: string) {
     reader,
     fetch: async (keys: readonly string[]): Promise<void> => void (await Promise.allSettled(keys.map(fetched))),
     /** Throws `conflict` when a neighbour has written what was not read from it. */
-    stage: (writes: readonly Write[]): Row[] => writes.flatMap(stageOne),
-    isLast: (row: Row): boolean => staged.get(row.key)?.row === row,
+    stage: (writes: readonly Write[]): void => writes.forEach(stageOne),
     mark: (): Map<string, Entry> => new Map(staged),
     reset: (to: Map<string, Entry>): void => void (staged = to),
     size: (): number => staged.size,

@@ -99,15 +99,6 @@ describe('Turns', () => {
     expect((await other.query(place, { prefix: 'row|', limit: 1_000 })).rows).to.have.length(270);
   });
 
-  it('tell the version of a row only to the one who wrote it last', async () => {
-    const { store, other, letGo } = open();
-    const [zero, first, second] = [add(store, 'zero'), add(store, 'x'), add(store, 'x')];
-    letGo();
-    await zero;
-    expect((await first).versions.get('x')).to.equal(undefined);
-    expect((await second).versions.get('x')).to.equal((await other.get(place, 'x'))!.version);
-  });
-
   it('fail all works of a commit whose outcome is unknown, and go on', async () => {
     const memory = openMemory({ clock: createClock(), queues: [], streams: [] });
     let commits = 0;
