@@ -85,7 +85,8 @@ async function placeAll(shop: Workshop, invoices: readonly Invoice[], progress: 
   const ids = new Map<string, Promise<string | undefined>>();
   const counts = { placed: 0, lines: 0, cancelled: 0, unmatched: 0, refused: 0 };
   let done = 0;
-  let backordered = 0;
+  /** Those that will not be delivered by this run: they were already when it began, or they wait for stock. */
+  let settled = 0;
 
   async function one(invoice: Invoice): Promise<void> {
     if (invoice.kind === 'order') await ids.get(invoice.id);
@@ -100,6 +101,8 @@ async function placeAll(shop: Workshop, invoices: readonly Invoice[], progress: 
     else {
       counts.placed++;
       counts.lines += placed.lines.length;
+      const status = (await kernel.published.order(placed.id))?.status;
+      if (status === 'Delivered' || status === 'Cancelled') settled++;
     }
     return placed?.id;
   }
@@ -118,11 +121,11 @@ async function placeAll(shop: Workshop, invoices: readonly Invoice[], progress: 
       ids.set(invoice.id, place(invoice));
     }
     await one(invoice);
-    while (counts.placed - shop.delivered() - backordered > underWayMax) {
+    while (counts.placed - shop.delivered() - settled > underWayMax) {
       const before = shop.delivered();
       await kernel.clock.sleep(50);
       // Nothing moves: those that are left wait for stock.
-      if (shop.delivered() === before) backordered += 100;
+      if (shop.delivered() === before) settled += 100;
     }
   });
   return counts;
