@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { openShop, type Shop } from '../handlers/container.ts';
 import { services } from '../handlers/index.ts';
+import { goOn } from '../handlers/local.ts';
 import { startPump, type Pump } from '../handlers/pump.ts';
 import { parseSettings } from '../handlers/settings.ts';
 import { shipping } from '../core/shipping/index.ts';
@@ -19,6 +20,7 @@ export async function openWorkshop(adapters: string, dataDir: string): Promise<W
     ADAPTERS: adapters, DATA_DIR: dataDir, DEMO_CARRIER_SECRET: 'a secret between two on one machine', DEMO_CARRIER_DELIVERS_AFTER_SECONDS: '0.001', LOG_LEVEL: process.env['LOG_LEVEL'] ?? 'error',
   });
   if (adapters !== 'memory') await mkdir(dataDir, { recursive: true });
+  const openedAt = Date.now();
   let delivered = 0;
   const shop: Shop = await openShop(settings, {
     async post(carrier, headers, raw) {
@@ -31,6 +33,7 @@ export async function openWorkshop(adapters: string, dataDir: string): Promise<W
     everySeconds: { pollProducts: 2, sweepBookings: 10, sweepClaims: 30 },
     timers: [{ name: 'demoCarrier', everySeconds: 0.05, tick: () => shop.carrier.tick() }],
   });
+  void goOn(shop, openedAt);
   return {
     ...shop,
     pump,

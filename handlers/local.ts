@@ -67,7 +67,7 @@ async function stopAll(server: Server | undefined, pump: Pump | undefined, shop:
 }
 
 /** Nobody else works on this data, so what was half-done before it was opened belongs to a process that is gone: it need not wait for its time. */
-async function goOn({ kernel }: Shop, openedAt: number): Promise<void> {
+export async function goOn({ kernel }: Pick<Shop, 'kernel'>, openedAt: number): Promise<void> {
   const secondsOpen = (): number => (kernel.clock.now() - openedAt) / 1_000;
   try {
     await kernel.relay.sweep(secondsOpen(), 'alone');

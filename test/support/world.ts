@@ -2,17 +2,18 @@ import '../../adapters/carriers/carrier.ts'; // loaded beforehand: while a modul
 import { openMemory, type Engines, type Memory, type Profile } from '../../adapters/memory/index.ts';
 import { audit } from '../../core/audit.ts';
 import { collections, queues, services as names, streams, subscriptions } from '../../core/flow.ts';
-import { inventory, sweepOpenOrders } from '../../core/inventory/index.ts';
+import { inventory } from '../../core/inventory/index.ts';
 import type { Document } from '../../core/kernel/execute.ts';
 import type { AnyService, Kernel, Reply } from '../../core/kernel/service.ts';
-import { notification, sweepClaims } from '../../core/notification/index.ts';
+import { notification } from '../../core/notification/index.ts';
 import type { OrderView } from '../../core/order/events.ts';
 import { order } from '../../core/order/index.ts';
 import { statusOf, type Order } from '../../core/order/order.ts';
 import { product } from '../../core/product/index.ts';
-import { shipping, sweepBookings } from '../../core/shipping/index.ts';
+import { shipping } from '../../core/shipping/index.ts';
 import { website } from '../../core/website/index.ts';
 import { openShop, type Shop } from '../../handlers/container.ts';
+import { goOn } from '../../handlers/local.ts';
 import { startPump, type Pump } from '../../handlers/pump.ts';
 import { parseSettings } from '../../handlers/settings.ts';
 import { PortError, isRefusal, isTransient, key, openStore, partitionOf, type Ids, type Letter, type OutboxBody } from '../../ports/index.ts';
@@ -151,7 +152,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
       everySeconds: { sweepBookings: 10, sweepClaims: 30 },
       timers: [{ name: 'demoCarrier', everySeconds: 2, tick: () => mine.carrier.tick() }],
     });
-    void goOn(kernel);
+    void goOn({ kernel }, clock.now());
   }
 
   async function persistently<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -248,18 +249,6 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
 
   await open();
   return world;
-}
-
-/** As the host does at a start: what is half-done belongs to a process that is gone. */
-async function goOn(kernel: Kernel): Promise<void> {
-  try {
-    await kernel.relay.sweep(0);
-    await sweepOpenOrders(kernel, 0);
-    await sweepBookings(kernel, 0);
-    await sweepClaims(kernel, 0);
-  } catch (error) {
-    kernel.log.warn({ error }, 'what was left half-done is left to the timers');
-  }
 }
 
 /** Services that hear what the test wants them to, and nothing else; all six are there, for the pump. */
