@@ -8,6 +8,7 @@ import type { Kernel } from '../core/kernel/service.ts';
 import { order } from '../core/order/index.ts';
 import { PlaceOrder, type OrderView } from '../core/order/events.ts';
 import { products } from '../core/product/product.ts';
+import { WrongSetting, parseSettings } from '../handlers/settings.ts';
 import { Invalid, PortError, isRefusal, partitionsOf } from '../ports/index.ts';
 import { createMatcher, demandOf, readRetail, type Invoice, type Retail } from './retail.ts';
 import { openWorkshop, type Workshop } from './shop.ts';
@@ -187,6 +188,7 @@ async function main(): Promise<void> {
     process.exitCode = values.help ? 0 : 2;
     return;
   }
+  parseSettings({ ADAPTERS: values.adapters });
   const bar = process.stdout.isTTY ? new SingleBar({ format: '  {bar} {percentage}%  {value}/{total} invoices  {duration_formatted}', etaBuffer: 1_000 }, Presets.shades_grey) : undefined;
   let started = false;
   const report = await replay({
@@ -231,7 +233,7 @@ export function reportOf({ audit: found, placed, lines, cancelled, unmatched, re
 
 if (import.meta.url === `file://${process.argv[1]}`) {
   main().catch((error: unknown) => {
-    const plain = error instanceof Invalid || error instanceof PortError || (error as { code?: string }).code !== undefined;
+    const plain = error instanceof Invalid || error instanceof PortError || error instanceof WrongSetting || (error as { code?: string }).code !== undefined;
     console.error(plain ? `replay: ${(error as Error).message}` : error);
     process.exitCode = 2;
   });

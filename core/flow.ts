@@ -106,7 +106,7 @@ export const speaking: readonly Collection[] = [collections.orders, collections.
 
 // ---------------------------------------------------------------- doors
 
-const Limit = z.coerce.number().int('must be a whole number').min(1, 'must be at least 1').max(200, 'must be at most 200').default(50);
+const Limit = z.coerce.number('must be a whole number').int('must be a whole number').min(1, 'must be at least 1').max(200, 'must be at most 200').default(50);
 const After = z.string().max(300).optional();
 const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next: z.string().optional() });
 const listQuery = z.object({ limit: Limit, after: After });

@@ -16,7 +16,7 @@ import {
   type Clock, type Ids, type Log, type MailerDriver, type Ports, type QueueDriver, type StoreDriver, type StreamDriver,
 } from '../ports/index.ts';
 import { createLog } from './log.ts';
-import type { Family, ShopSettings } from './settings.ts';
+import { isPrivate, type Family, type ShopSettings } from './settings.ts';
 
 /**
  * THE COMPOSITION ROOT: the one place that knows which family stands behind which port. Everything is made when it is first asked for, so a family that nobody uses is
@@ -119,7 +119,7 @@ async function createKernel(settings: ShopSettings, { get, getAsync }: Resolutio
     store: openStore(await getAsync<StoreDriver>(it.store)),
     queue: openQueue(await getAsync<QueueDriver>(it.queue)),
     stream: openStream(await getAsync<StreamDriver>(it.stream)),
-    mailer: openMailer(await getAsync<MailerDriver>(it.mailer)),
+    mailer: openMailer(mailboxFor(settings, await getAsync<MailerDriver>(it.mailer))),
     carrier: await getAsync<DemoCarrier>(it.carrier),
     notices: noticeReaders(secretsOf(settings, get<Ids>(it.ids))),
     clock: get<Clock>(it.clock),
@@ -136,6 +136,11 @@ async function createKernel(settings: ShopSettings, { get, getAsync }: Resolutio
   const { secret } = await openDeployment(ports.store, ports.ids);
   const kernel: Kernel = { ...ports, secret, relay: createRelay(ports), published: publishedBy(() => kernel) };
   return kernel;
+}
+
+/** Letters are other people's: they can be read here only where nobody else can come in. */
+function mailboxFor(settings: ShopSettings, driver: MailerDriver): MailerDriver {
+  return isPrivate(settings) ? driver : { send: (letter) => driver.send(letter), ask: (letterKey) => driver.ask(letterKey) };
 }
 
 /** The questions between services, asked in the process. */

@@ -10,7 +10,7 @@ import { services } from './index.ts';
 import { startPump, type Pump } from './pump.ts';
 import { loadSamples } from './samples.ts';
 import { startServer, type Server } from './server.ts';
-import { WrongSetting, isMixed, parseSettings, settingRows, type ShopSettings } from './settings.ts';
+import { WrongSetting, isMixed, isPrivate, parseSettings, settingRows, type ShopSettings } from './settings.ts';
 
 /** THE LOCAL HOST: all six services, the demo carrier and the web server in one process. `npm start` runs this file. */
 
@@ -24,7 +24,9 @@ export interface Local {
 
 /** Opens everything, makes good what an earlier process left half-done, and serves. */
 export async function startLocal(settings: ShopSettings, surroundings: Omit<Surroundings, 'post' | 'shopUrl'> = {}): Promise<Local> {
-  await mkdir(settings.dataDir, { recursive: true });
+  await mkdir(settings.dataDir, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+    throw new WrongSetting(`DATA_DIR ${settings.dataDir} cannot be made: ${cause.code ?? cause.message}`);
+  });
   let post: ReturnType<typeof httpPost> | undefined;
   let url = `http://localhost:${settings.port}`;
   const shop = await openShop(settings, {
@@ -86,7 +88,8 @@ function help(): string {
 }
 
 function banner({ url, adminToken }: Local, settings: ShopSettings, milliseconds: number): string {
-  const letters = settings.adapters.mailer === 'smtp' ? 'sent by SMTP' : `${url}/mailbox`;
+  const kept = isPrivate(settings) ? `${url}/mailbox` : settings.adapters.mailer === 'memory' ? 'in memory' : `${settings.dataDir}/mailbox`;
+  const letters = settings.adapters.mailer === 'smtp' ? 'sent by SMTP' : kept;
   const lines = [
     '',
     `  ${settings.shopName} is open`,

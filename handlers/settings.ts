@@ -38,7 +38,7 @@ interface Row {
 /** The list that `npm start -- --help` and the README show. */
 export const settingRows: readonly Row[] = [
   { name: 'PORT', fallback: '3000', meaning: 'TCP port of pages and API; 0 takes a free one' },
-  { name: 'HOST', fallback: '127.0.0.1', meaning: 'address to listen on; 0.0.0.0 lets others in' },
+  { name: 'HOST', fallback: '127.0.0.1', meaning: 'address to listen on; 0.0.0.0 lets others in, and closes the mailbox page' },
   { name: 'DATA_DIR', fallback: '.data', meaning: 'folder for everything that has to last' },
   { name: 'ADAPTERS', fallback: 'embedded', meaning: 'embedded | memory, or one per port: queue=memory,stream=embedded,store=embedded,mailer=embedded|memory|smtp' },
   { name: 'ADMIN_TOKEN', fallback: '', meaning: 'bearer token of the admin API, 16 characters or more; none: a random one, printed at start' },
@@ -137,6 +137,11 @@ function parseAdapters(text: string, smtpUrl: string | undefined): Record<PortNa
   }
   if (chosen.mailer === 'smtp' && !smtpUrl) throw new WrongSetting('ADAPTERS: mailer=smtp needs SMTP_URL');
   return chosen;
+}
+
+/** Whether only this machine can reach the shop. */
+export function isPrivate({ host }: Pick<ShopSettings, 'host'>): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
 
 /** True when a crash forgets some ports and not others: what one remembers, another has lost. */

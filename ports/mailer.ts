@@ -29,14 +29,19 @@ export interface Letter {
 export interface Mailbox {
   /** The letter as an RFC 5322 message (.eml), if it is there. */
   read(key: string): Promise<Uint8Array | undefined>;
+  /** The keys that this process has sent, newest first, at most `recentMax` of them. */
+  recent(): readonly string[];
 }
 
+export const recentMax = 100;
+
 /** MAILER DRIVER: the same, with checked letters. */
-export type MailerDriver = Mailer;
+export type MailerDriver = Pick<Mailer, 'send' | 'ask'> & { readonly mailbox?: Pick<Mailbox, 'read'> };
 
 const control = /[\u0000-\u001f\u007f]/;
 
 export function openMailer(driver: MailerDriver): Mailer {
+  const recent: string[] = [];
   return {
     async send(letter) {
       if (!/^[A-Za-z0-9.-]{1,200}$/.test(letter.key)) throw new PortError('denied', 'a letter needs a key of letters, digits, . and -', { key: letter.key });
@@ -45,9 +50,11 @@ export function openMailer(driver: MailerDriver): Mailer {
       }
       if (!/^[^\s@<>,;]+@[^\s@<>,;]+$/.test(letter.to.address)) throw new PortError('denied', 'not one address', { key: letter.key });
       await driver.send(letter);
+      recent.unshift(letter.key);
+      recent.length = Math.min(recent.length, recentMax);
     },
     ask: (letterKey) => driver.ask(letterKey),
-    ...(driver.mailbox ? { mailbox: driver.mailbox } : {}),
+    ...(driver.mailbox ? { mailbox: { ...driver.mailbox, recent: () => recent } } : {}),
   };
 }
 

@@ -6,6 +6,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { startLocal, type Local } from '../handlers/local.ts';
 import { parseSettings } from '../handlers/settings.ts';
 import { openBrowser } from './support/browser.ts';
+import { eventually } from './support/client.ts';
 
 /** A customer in a real browser, with the sample products that `npm start` begins with. */
 describe('The storefront', function () {
@@ -122,6 +123,19 @@ describe('The storefront', function () {
       await page.goto(path);
       expect(await page.evaluate('document.documentElement.scrollWidth'), path).to.be.at.most(360);
     }
+  });
+
+  it('shows the newest letters first, however many there are', async () => {
+    const { kernel } = shop.shop;
+    const [sold] = (await (await fetch(`${shop.url}/api/products?limit=1`)).json() as { items: { sku: string }[] }).items;
+    const order = { customer: { name: anna.name, email: anna.email }, address: { line1: anna.line1, city: anna.city, postcode: anna.postcode, country: 'GB' }, lines: [{ sku: sold!.sku, quantity: 1 }] };
+    for (let n = 0; n < 130; n++) await kernel.published.placeOrder(order, undefined);
+    const last = await kernel.published.placeOrder(order, undefined);
+    const id = 'id' in last ? last.id : '';
+    await eventually(async () => expect(kernel.mailer.mailbox?.recent()).to.include(`${id}.confirmation`));
+    await visit();
+    await page.goto('/mailbox');
+    expect(await page.locator(`a[href="/mailbox/${id}.confirmation"]`).count()).to.equal(1);
   });
 
   it('speaks in its own voice when something is not there', async () => {

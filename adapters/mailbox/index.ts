@@ -20,7 +20,7 @@ export interface MailboxOptions extends EmlOptions {
   readonly folder: string;
 }
 
-export function openMailbox({ folder, ...options }: MailboxOptions): MailerDriver & { readonly mailbox: Mailbox } {
+export function openMailbox({ folder, ...options }: MailboxOptions): MailerDriver & { readonly mailbox: Pick<Mailbox, 'read'> } {
   const mine = randomUUID();
   const tidy = new Set<string>();
   let drafted = 0;

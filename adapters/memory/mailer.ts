@@ -5,7 +5,7 @@ import type { Gate } from './wait.ts';
 const from = { name: 'Anyport', address: 'shop@anyport.invalid' };
 
 /** A mailer that keeps its letters, by key: its own proof. A repeated key is the same letter, so it is taken once; the first one counts. */
-export function createMailer(letters: Letter[], gate: Gate): MailerDriver & { readonly letters: readonly Letter[]; readonly mailbox: Mailbox } {
+export function createMailer(letters: Letter[], gate: Gate): MailerDriver & { readonly letters: readonly Letter[]; readonly mailbox: Pick<Mailbox, 'read'> } {
   const byKey = new Map(letters.map((letter) => [letter.key, letter]));
   return {
     letters,

@@ -24,7 +24,7 @@ export interface Published {
   placeOrder(order: PlaceOrder, idempotencyKey: string | undefined): Promise<OrderView | Refusal>;
   order(id: string): Promise<OrderView | undefined>;
   cancelOrder(id: string): Promise<OrderView | Refusal>;
-  mails(options: { limit: number; after?: string }): Promise<{ items: readonly MailView[]; next?: string }>;
+  mails(options: { limit: number; after?: string; orderId?: string }): Promise<{ items: readonly MailView[]; next?: string }>;
 }
 
 /** A service: everything that `core/flow.ts` assigns to it, and nothing else. To forget one is a compile error. */

@@ -1,6 +1,7 @@
-import { isRefusal, refuse, type Refusal } from '../../ports/index.ts';
+import { isRefusal, refuse, type Mailbox, type Refusal } from '../../ports/index.ts';
 import { follow } from '../kernel/follow.ts';
 import type { AnyService, Kernel, Reply, Service } from '../kernel/service.ts';
+import type { MailView } from '../notification/events.ts';
 import type { OrderView } from '../order/events.ts';
 import { Sku, quantityMax } from '../shapes.ts';
 import { basketCookie, changed, readBasket, type Basket } from './basket.ts';
@@ -48,7 +49,10 @@ export const website: Service<'website'> = {
     cancelFromPage: (kernel, { params, headers }) => (isForeign(headers, kernel.settings.shopUrl) ? foreign() : cancel(kernel, params.id, headers)),
     async mailboxPage(kernel, { query: { after }, headers }) {
       if (!kernel.mailer.mailbox) return noMailbox;
-      return page(200, around(kernel, headers), mailboxPage(await kernel.published.mails({ limit: 100, ...(after === undefined ? {} : { after }) })));
+      const { items, next } = await kernel.published.mails({ limit: 100, ...(after === undefined ? {} : { after }) });
+      const recent = after === undefined ? await recentMails(kernel, kernel.mailer.mailbox) : [];
+      const all = new Map([...recent, ...items].map((mail) => [mail.id, mail]));
+      return page(200, around(kernel, headers), mailboxPage({ items: [...all.values()], ...(next === undefined ? {} : { next }) }));
     },
     async letterPage(kernel, { params, headers }) {
       if (!kernel.mailer.mailbox) return noMailbox;
@@ -59,6 +63,12 @@ export const website: Service<'website'> = {
 
   ticks: { pollProducts },
 };
+
+/** The list goes by order; whoever has just bought something looks for the newest. */
+async function recentMails(kernel: Kernel, mailbox: Mailbox): Promise<MailView[]> {
+  const orders = [...new Set(mailbox.recent().map((letter) => letter.slice(0, letter.indexOf('.'))))];
+  return (await Promise.all(orders.map((orderId) => kernel.published.mails({ limit: 10, orderId })))).flatMap(({ items }) => items);
+}
 
 const noOrder = refuse(404, 'not-found', 'there is no such order; please check the address');
 const noMailbox = refuse(404, 'not-found', 'no letters are kept on this machine: they are really sent');

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { openShop } from '../../handlers/container.ts';
 import { WrongSetting, isMixed, parseSettings, settingRows } from '../../handlers/settings.ts';
 
 describe('Settings', () => {
@@ -54,6 +55,22 @@ describe('Settings', () => {
     const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'handlers/local.ts'], { env: { ...process.env, PORT: 'eighty' }, encoding: 'utf8' });
     expect(status).to.equal(1);
     expect(stderr.trim().split('\n')).to.deep.equal(['anyport: PORT is "eighty"; it must be a whole number from 0 to 65535']);
+  });
+
+  it('close the mailbox where others can come in', async () => {
+    const mailbox = async (HOST: string): Promise<unknown> => {
+      const shop = await openShop(parseSettings({ ADAPTERS: 'memory', HOST }), { post: async () => 204 });
+      await shop.close();
+      return shop.kernel.mailer.mailbox;
+    };
+    expect(await mailbox('127.0.0.1')).to.not.equal(undefined);
+    expect(await mailbox('0.0.0.0')).to.equal(undefined);
+  });
+
+  it('end the start with one line when the data folder cannot be made', () => {
+    const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'handlers/local.ts'], { env: { ...process.env, PORT: '0', DATA_DIR: 'package.json' }, encoding: 'utf8' });
+    expect(status).to.equal(1);
+    expect(stderr.trim()).to.match(/^anyport: DATA_DIR package.json cannot be made: EEXIST$/);
   });
 
   it('are all listed by --help and in the README', () => {
