@@ -21,7 +21,7 @@ describe('A shop that is killed', function () {
   let api: Client;
 
   async function start(): Promise<void> {
-    child = spawn(process.execPath, ['--import', 'tsx', 'handlers/local.ts'], {
+    child = spawn(process.execPath, ['--import', 'tsx/esm', 'handlers/local.ts'], {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: {
         ...process.env, PORT: String(port), DATA_DIR: folder, ADAPTERS: 'embedded', ADMIN_TOKEN: adminToken, SAMPLE_CATALOGUE: 'off', RATE_LIMIT: 'off', LOG_LEVEL: 'silent',
@@ -89,7 +89,7 @@ describe('A shop that is killed', function () {
   });
 
   it('lets nobody else into its folder', async () => {
-    const second = spawn(process.execPath, ['--import', 'tsx', 'handlers/local.ts'], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: '0', DATA_DIR: folder } });
+    const second = spawn(process.execPath, ['--import', 'tsx/esm', 'handlers/local.ts'], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, PORT: '0', DATA_DIR: folder } });
     let said = '';
     second.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
     const [status] = (await once(second, 'exit')) as [number];

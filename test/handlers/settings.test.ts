@@ -52,7 +52,7 @@ describe('Settings', () => {
   });
 
   it('end the start with one line and status 1 when one is wrong', () => {
-    const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'handlers/local.ts'], { env: { ...process.env, PORT: 'eighty' }, encoding: 'utf8' });
+    const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx/esm', 'handlers/local.ts'], { env: { ...process.env, PORT: 'eighty' }, encoding: 'utf8' });
     expect(status).to.equal(1);
     expect(stderr.trim().split('\n')).to.deep.equal(['anyport: PORT is "eighty"; it must be a whole number from 0 to 65535']);
   });
@@ -68,13 +68,13 @@ describe('Settings', () => {
   });
 
   it('end the start with one line when the data folder cannot be made', () => {
-    const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'handlers/local.ts'], { env: { ...process.env, PORT: '0', DATA_DIR: 'package.json' }, encoding: 'utf8' });
+    const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx/esm', 'handlers/local.ts'], { env: { ...process.env, PORT: '0', DATA_DIR: 'package.json' }, encoding: 'utf8' });
     expect(status).to.equal(1);
     expect(stderr.trim()).to.match(/^anyport: DATA_DIR package.json cannot be made: EEXIST$/);
   });
 
   it('are all listed by --help and in the README', () => {
-    const help = execFileSync(process.execPath, ['--import', 'tsx', 'handlers/local.ts', '--help'], { encoding: 'utf8' });
+    const help = execFileSync(process.execPath, ['--import', 'tsx/esm', 'handlers/local.ts', '--help'], { encoding: 'utf8' });
     const readme = readFileSync('README.md', 'utf8');
     for (const { name, fallback } of settingRows) {
       expect(help).to.include(name);
