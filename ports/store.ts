@@ -122,6 +122,8 @@ export type RawWrite =
 
 export const replace = (row: Row, body: unknown): Write => ({ op: 'replace', key: row.key, version: row.version, body });
 export const create = (key: string, body: unknown): Write => ({ op: 'create', key, body });
+/** Replaces the row as it was read; creates it, if it was not there. */
+export const put = (row: Row | undefined, rowKey: string, body: unknown): Write => (row ? replace(row, body) : create(rowKey, body));
 export const remove = (row: Row): Write => ({ op: 'delete', key: row.key, version: row.version });
 
 /** A named set of rows, spread over a number of partitions that is fixed for the life of a deployment. */

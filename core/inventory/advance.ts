@@ -1,4 +1,4 @@
-import { Invalid, create, isPortError, key, must, remove, replace, timestamp, type Outgoing, type Row, type Write } from '../../ports/index.ts';
+import { Invalid, create, isPortError, key, must, put, remove, replace, timestamp, type Outgoing, type Row, type Write } from '../../ports/index.ts';
 import type { OrderPlaced } from '../order/events.ts';
 import { backOff, passOn } from '../kernel/execute.ts';
 import { say, type Cause } from '../kernel/model.ts';
@@ -167,7 +167,7 @@ function createDriver(kernel: Kernel, orderId: string, cause: Cause) {
   /** Replaces the order row, and the open row with it. */
   async function write(row: OrderRow | undefined, order: Order, { busy, says = [] }: { busy: boolean; says?: readonly Outgoing[] }): Promise<OrderRow> {
     const body: Order = { ...order, said: order.said + says.length, at: kernel.clock.now() };
-    const writes: Write[] = [row ? replace(row, body) : create(orderKey(orderId), body), ...(await openWrites(row, busy))];
+    const writes: Write[] = [put(row, orderKey(orderId), body), ...(await openWrites(row, busy))];
     const { versions, outbox } = await store.commit(partition, { writes, outgoing: says });
     openVersion = writes[1]?.op === 'create' ? versions[1] : writes[1]?.op === 'delete' ? undefined : openVersion;
     await passOn(kernel, outbox);

@@ -1,5 +1,5 @@
 import {
-  PortError, create, isPortError, key, must, refuse, remove, replace, timestamp,
+  PortError, create, isPortError, key, must, put, refuse, remove, replace, timestamp,
   type Outgoing, type Refusal, type Row, type Write,
 } from '../../ports/index.ts';
 import { backOff, passOn } from '../kernel/execute.ts';
@@ -202,7 +202,6 @@ function inTurnOf<T>(kernel: Kernel, part: Part, run: (reader: Reader) => Promis
 
 export const isFinal = ({ state }: PartState): boolean => state === 'closed' || state === 'shipped';
 
-const put = (row: Row | undefined, rowKey: string, body: unknown): Write => (row ? replace(row, body) : create(rowKey, body));
 const claimOf = (part: Part, { sku, quantity }: Line): Write => create(claimKey(sku, part.placedAt, part.orderId), { orderId: part.orderId, quantity } satisfies Claim);
 const queueMore = (stock: Stock, { quantity }: Line): Pick<Stock, 'waiters' | 'waiting'> => ({ waiters: stock.waiters + 1, waiting: stock.waiting + quantity });
 const queueLess = (stock: Stock, left: Row<Claim> | undefined): Pick<Stock, 'waiters' | 'waiting'> =>

@@ -1,6 +1,6 @@
 import {
-  Defect, create, isPortError, isRefusal, key, partitionOf, partitionsOf, partsOf, remove, replace, seenKey, seenRow, timestamp,
-  type Collection, type Outgoing, type OutboxRow, type PortError, type Refusal, type Row, type Seen, type Write,
+  Defect, create, isPortError, isRefusal, key, partitionOf, put, partitionsOf, partsOf, remove, seenKey, seenRow, timestamp,
+  type Collection, type Outgoing, type OutboxRow, type PortError, type Refusal, type Seen, type Write,
 } from '../../ports/index.ts';
 import { events, isEventName, type DataOf } from '../flow.ts';
 import { rowsOf } from './list.ts';
@@ -112,7 +112,7 @@ async function decideOne<State, Command>(kernel: Kernel, reader: Reader, model: 
   const outgoing = spoken(kernel, model.service, job.id, before.said, verdict, cause);
   const body: Document<State> = { said: before.said + outgoing.length, state };
   const open = model.busy ? await openRow(kernel, reader, partition, job.id, model.busy(before.state), model.busy(state)) : [];
-  return { outcome: { state, facts: verdict }, writes: [writeOf(row, rowKey, body), ...open], outgoing };
+  return { outcome: { state, facts: verdict }, writes: [put(row, rowKey, body), ...open], outgoing };
 }
 
 /** The row `open|<id>` exists exactly while the aggregate is busy: it is what a sweep reads. */
@@ -150,7 +150,6 @@ export async function comeBack(kernel: Kernel, collection: Collection, seconds: 
   }
 }
 
-const writeOf = (row: Row | undefined, rowKey: string, body: unknown): Write => (row ? replace(row, body) : create(rowKey, body));
 
 function spoken(kernel: Kernel, service: string, id: string, said: number, facts: readonly Fact[], cause: Cause): Outgoing[] {
   const outgoing: Outgoing[] = [];

@@ -1,4 +1,4 @@
-import { create, isTransient, key, partitionOf, replace, type Row, type StreamEvent } from '../../ports/index.ts';
+import { isTransient, key, partitionOf, put, type Row, type StreamEvent } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
 import { backOff } from './execute.ts';
 import { deathsMax, park, receiveEvent } from './park.ts';
@@ -165,7 +165,7 @@ async function openPosition(kernel: Kernel, service: AnyService, { stream, parti
         if (attempt > 1 && isSame(found?.body, body)) return void (row = found);
         if (!isSame(found?.body, row?.body)) return overtaken();
         row = found;
-        const { versions } = await kernel.store.commit(place, { writes: [row ? replace(row, body) : create(rowKey, body)] });
+        const { versions } = await kernel.store.commit(place, { writes: [put(row, rowKey, body)] });
         return void (row = { key: rowKey, version: versions[0]!, body });
       } catch (error) {
         kernel.log.warn({ error, key: rowKey, attempt }, 'a position could not be stored');

@@ -1,10 +1,10 @@
 import { key, partitionsOf, partsOf, type Collection, type Page, type Row, type Store } from '../../ports/index.ts';
 
-/** All rows under a prefix in one partition, in the order of their keys, `limit` at a time. A page may be short, or even empty, and still not be the last. */
-export async function* rowsOf<Body>(store: Pick<Store, 'query'>, partition: string, prefix: string, limit = 100): AsyncGenerator<Row<Body>> {
+/** All rows under a prefix in one partition, in the order of their keys, `limit` at a time, from behind the key `after` if it is told one. A page may be short, or even empty, and still not be the last. */
+export async function* rowsOf<Body>(store: Pick<Store, 'query'>, partition: string, prefix: string, limit = 100, after?: string): AsyncGenerator<Row<Body>> {
   let cursor: string | undefined;
   do {
-    const page: Page<Body> = await store.query<Body>(partition, { prefix, limit, ...(cursor === undefined ? {} : { cursor }) });
+    const page: Page<Body> = await store.query<Body>(partition, { prefix, limit, ...(after === undefined ? {} : { after }), ...(cursor === undefined ? {} : { cursor }) });
     yield* page.rows;
     cursor = page.next;
   } while (cursor !== undefined);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
-  Invalid, create, isMalformed, isPortError, isTransient, key, limits, partitionOf, replace, timestamp,
+  Invalid, isMalformed, isPortError, isTransient, key, limits, partitionOf, put, timestamp,
   type Malformed, type Message, type Received,
 } from '../../ports/index.ts';
 import { collections, events, isEventName, type EventName } from '../flow.ts';
@@ -71,15 +71,15 @@ async function bury(kernel: Kernel, service: AnyService, latest: () => Received,
   const id = isMalformed(received.message) ? digest(received.message.raw) : keyPart(`${received.message.source} ${received.message.id}`);
   const { queue: channel, attempts } = received;
   const body: DeadLetter = { channel, consumer: service.name, reason, attempts, message: keepable(received.message), at: timestamp(kernel.clock.now()) };
-  await put(kernel, partitionOf(collections.dead, id), key('dead', service.name, id), body);
+  await keep(kernel, partitionOf(collections.dead, id), key('dead', service.name, id), body);
   await kernel.queue.done(latest());
 }
 
-async function put(kernel: Kernel, partition: string, rowKey: string, body: unknown): Promise<void> {
+async function keep(kernel: Kernel, partition: string, rowKey: string, body: unknown): Promise<void> {
   for (;;) {
     const row = await kernel.store.get(partition, rowKey);
     try {
-      await kernel.store.commit(partition, { writes: [row ? replace(row, body) : create(rowKey, body)] });
+      await kernel.store.commit(partition, { writes: [put(row, rowKey, body)] });
       return;
     } catch (error) {
       if (!isPortError(error, 'conflict')) throw error;

@@ -1,5 +1,5 @@
 import {
-  create, isPortError, key, partitionsOf, remove, replace,
+  isPortError, key, put, partitionsOf, remove, replace,
   type AppendFailure, type Clock, type Message, type OutboxBody, type OutboxRow, type PortError, type Ports, type Road, type Row,
 } from '../../ports/index.ts';
 import { speaking } from '../flow.ts';
@@ -117,7 +117,7 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
     if (row && row.body.until > clock.now() && !alone) return undefined;
     const body = { until: clock.now() + leaseSeconds * 1_000 };
     try {
-      const { versions } = await store.commit(partition, { writes: [row ? replace(row, body) : create(leaseKey, body)] });
+      const { versions } = await store.commit(partition, { writes: [put(row, leaseKey, body)] });
       return { key: leaseKey, version: versions[0]!, body };
     } catch (error) {
       ignoreConflict(error);

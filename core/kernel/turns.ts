@@ -1,4 +1,5 @@
 import { Defect, PortError, isPortError, limits, type Outgoing, type OutboxRow, type Page, type Query, type Row, type Store, type Write } from '../../ports/index.ts';
+import { rowsOf } from './list.ts';
 
 /**
  * TURNS: within one process, works that touch one partition take turns, and those that wait share a commit. So neighbours do not meet in conflicts, a hot row is not
@@ -149,7 +150,9 @@ function createOverlay(store: Store, partition: string) {
       mustBe(where);
       const touched = [...staged].filter(([rowKey]) => rowKey.startsWith(query.prefix) && (query.after === undefined || rowKey > query.after));
       if (touched.length === 0) return store.query<Body>(where, query);
-      return { rows: merged(await everything<Body>(store, where, query), touched) };
+      const stored: Row<Body>[] = [];
+      for await (const row of rowsOf<Body>(store, where, query.prefix, 1_000, query.after)) stored.push(row);
+      return { rows: merged(stored, touched) };
     },
   };
 
@@ -196,15 +199,4 @@ function merged<Body>(stored: readonly Row<Body>[], touched: readonly (readonly 
     else rows.delete(rowKey);
   }
   return [...rows.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
-}
-
-async function everything<Body>(store: Store, partition: string, { prefix, after }: Query): Promise<Row<Body>[]> {
-  const rows: Row<Body>[] = [];
-  let cursor: string | undefined;
-  do {
-    const page: Page<Body> = await store.query<Body>(partition, { prefix, limit: 1_000, ...(after === undefined ? {} : { after }), ...(cursor === undefined ? {} : { cursor }) });
-    rows.push(...page.rows);
-    cursor = page.next;
-  } while (cursor !== undefined);
-  return rows;
 }

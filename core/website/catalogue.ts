@@ -1,4 +1,4 @@
-import { create, isPortError, key, partitionsOf, replace, type Page, type Row } from '../../ports/index.ts';
+import { isPortError, key, put, partitionsOf, type Page, type Row } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
 import { backOff } from '../kernel/execute.ts';
 import type { Kernel } from '../kernel/service.ts';
@@ -38,7 +38,7 @@ export async function putProduct(kernel: Kernel, product: ProductInfoUpdated): P
     const row = await kernel.store.get<ProductView>(partition, itemKey(product.sku));
     if (row && row.body.version >= product.version) return;
     try {
-      await kernel.store.commit(partition, { writes: [row ? replace(row, product) : create(itemKey(product.sku), product)] });
+      await kernel.store.commit(partition, { writes: [put(row, itemKey(product.sku), product)] });
       cacheOf(kernel).changed = true;
       return;
     } catch (error) {
