@@ -1,6 +1,7 @@
 import { key, partitionsOf, partsOf, type Collection } from '../ports/index.ts';
 import { collections, speaking, type EventName } from './flow.ts';
 import type { Claim, Order as Reservation, Stock } from './inventory/rows.ts';
+import { deadLetters, isDead } from './kernel/dead.ts';
 import type { Document } from './kernel/execute.ts';
 import { rowsOf } from './kernel/list.ts';
 import { parkedKeys } from './kernel/park.ts';
@@ -41,7 +42,7 @@ export async function audit(kernel: Kernel): Promise<Audit> {
   const products = await checkStock(kernel, books, fault);
   const waiting = await countWaiting(kernel);
   const parked = (await parkedKeys(kernel)).length;
-  const dead = await count(kernel, [collections.dead], 'dead');
+  const dead = (await deadLetters(kernel)).filter(({ body }) => isDead(body)).length;
   if (waiting > 0) fault(`${waiting} rows wait for somebody to come back`);
   if (parked > 0) fault(`${parked} keys are parked`);
   if (dead > 0) fault(`${dead} messages are dead`);

@@ -2,9 +2,10 @@ import { z } from 'zod';
 import type { Collection, Message, Road } from '../ports/index.ts';
 import { Backordered, InventoryReserved, Receipt, StockChanged, StockFreed, StockView } from './inventory/events.ts';
 import { MailState, MailView } from './notification/events.ts';
+import { AuditView, DeadLetterDetail, DeadLetterView, ParkedDetail, ParkedView, Retried, RetryAll, SaidByHand, SayByHand, StoryView, StuckDetail, StuckView, Why } from './operations/events.ts';
 import { CancellationRequested, OrderPlaced, OrderStatus, OrderView, PlaceOrder } from './order/events.ts';
 import { DescribeProduct, ProductInfoUpdated, ProductView } from './product/events.ts';
-import { OrderDelivered, OrderFulfillment, ShippingStopped } from './shipping/events.ts';
+import { BookingState, BookingView, OrderDelivered, OrderFulfillment, ResolveBooking, ShippingStopped } from './shipping/events.ts';
 import { OrderId, Sku } from './shapes.ts';
 
 /**
@@ -15,6 +16,8 @@ import { OrderId, Sku } from './shapes.ts';
 
 export const services = ['order', 'inventory', 'product', 'shipping', 'notification', 'website'] as const;
 export type ServiceName = (typeof services)[number];
+/** Who may have doors: the services, and the desk from which people look after them. It says nothing, hears nothing, and reads all. */
+export type OwnerName = ServiceName | 'operations';
 
 interface Travel<To extends ServiceName = ServiceName> extends Road {
   readonly to: readonly To[];
@@ -54,7 +57,7 @@ export const events = {
 export type EventName = keyof typeof events;
 export type DataOf<E extends EventName> = z.infer<(typeof events)[E]['shape']>;
 export type MessageOf<E extends EventName> = Message<E, DataOf<E>>;
-export type HeardBy<S extends ServiceName> = { [E in EventName]: S extends (typeof events)[E]['travels'][number]['to'][number] ? E : never }[EventName];
+export type HeardBy<S extends OwnerName> = { [E in EventName]: S extends (typeof events)[E]['travels'][number]['to'][number] ? E : never }[EventName];
 
 export function isEventName(name: string): name is EventName {
   return Object.hasOwn(events, name);
@@ -101,8 +104,10 @@ export const collections = {
   meta: { name: 'meta', shards: 1 },
 } as const satisfies Record<string, Collection>;
 
-/** The collections whose commits may say something: the relay sweeps their outboxes. */
-export const speaking: readonly Collection[] = [collections.orders, collections.invorder, collections.stock, collections.products, collections.shipments, collections.parcels];
+/** The collections whose commits may say something: the relay sweeps their outboxes. From among the dead letters, people send again. */
+export const speaking: readonly Collection[] = [
+  collections.orders, collections.invorder, collections.stock, collections.products, collections.shipments, collections.parcels, collections.dead,
+];
 
 // ---------------------------------------------------------------- doors
 
@@ -118,7 +123,7 @@ const IdempotencyKey = z
   .optional();
 
 export interface Door {
-  readonly service: ServiceName;
+  readonly service: OwnerName;
   readonly method: 'GET' | 'PUT' | 'POST';
   /** Parameters in braces, as in OpenAPI. */
   readonly path: string;
@@ -141,7 +146,17 @@ export interface Door {
 
 const bySku = z.object({ sku: Sku });
 const byOrder = z.object({ id: OrderId });
+const byFinding = z.object({ id: z.string().regex(/^[0-9a-f]{16}$/, 'must be 16 hexadecimal digits') });
+const byMail = z.object({ id: z.string().regex(/^[0-9a-z]{26}\.[a-z]{1,20}$/, 'must be the id of a letter') });
+const troubleQuery = listQuery.extend({ cause: z.string().max(200).optional() });
 const html = z.string();
+// What the desk asks is for people with the admin token, on the same three paths for each kind of trouble.
+const desk = <const Extra extends Partial<Door> = object>(method: Door['method'], path: string, summary: string, extra?: Extra) =>
+  ({ service: 'operations', method, path: `/api${path}`, summary, admin: true, ...(extra as Extra) }) as const;
+const of = <const D extends z.ZodType>(reply: D) => ({ params: byFinding, replies: { 200: reply }, refuses: [404] }) as const;
+const retryOne = { params: byFinding, replies: { 202: null }, refuses: [404, 409] } as const;
+const retryMany = { body: RetryAll, replies: { 202: Retried } } as const;
+const resolveOne = { params: byFinding, body: Why, replies: { 204: null }, refuses: [404, 409] } as const;
 // Generic, so that what a page is given keeps its type; `Partial<Door>` alone would forget whose door it is.
 const page = <const Extra extends Partial<Door> = object>(path: string, summary: string, extra?: Extra) =>
   ({ service: 'website', method: 'GET', path, summary, page: true, replies: { 200: html }, ...(extra as Extra) }) as const;
@@ -160,6 +175,29 @@ export const doors = {
   listOrders: { service: 'order', method: 'GET', path: '/api/orders', summary: 'Orders', admin: true, query: listQuery.extend({ status: OrderStatus.optional() }), replies: { 200: pageOf(OrderView) } },
   takeNotice: { service: 'shipping', method: 'POST', path: '/api/carriers/{carrier}/notices', summary: 'A carrier tells where a parcel is', params: z.object({ carrier: z.string().max(40) }), raw: true, replies: { 204: null }, refuses: [404, 503] },
   listMails: { service: 'notification', method: 'GET', path: '/api/mails', summary: 'Letters to customers', admin: true, query: listQuery.extend({ orderId: OrderId.optional(), state: MailState.optional() }), replies: { 200: pageOf(MailView) } },
+  retryMail: { service: 'notification', method: 'POST', path: '/api/mails/{id}/retry', summary: 'An uncertain or refused letter is sent again', admin: true, params: byMail, replies: { 200: MailView }, refuses: [404, 409] },
+  resolveMail: { service: 'notification', method: 'POST', path: '/api/mails/{id}/resolve', summary: 'An uncertain letter was sent, a person says', admin: true, params: byMail, replies: { 200: MailView }, refuses: [404, 409] },
+  listBookings: { service: 'shipping', method: 'GET', path: '/api/bookings', summary: 'Bookings that need a person', admin: true, query: listQuery.extend({ state: BookingState.optional() }), replies: { 200: pageOf(BookingView) } },
+  retryBooking: { service: 'shipping', method: 'POST', path: '/api/bookings/{id}/retry', summary: 'Nothing was booked, a person says: it is booked again', admin: true, params: byOrder, replies: { 202: null }, refuses: [409] },
+  resolveBooking: { service: 'shipping', method: 'POST', path: '/api/bookings/{id}/resolve', summary: 'A person says which parcel the carrier has', admin: true, params: byOrder, body: ResolveBooking, replies: { 204: null }, refuses: [409, 422] },
+  listDeadLetters: desk('GET', '/dead-letters', 'Messages of queues that nobody could handle', { query: troubleQuery.extend({ state: z.enum(['dead', 'sentAgain', 'resolved']).default('dead') }), replies: { 200: pageOf(DeadLetterView) } }),
+  getDeadLetter: desk('GET', '/dead-letters/{id}', 'One of them, with payload and history', of(DeadLetterDetail)),
+  retryDeadLetter: desk('POST', '/dead-letters/{id}/retry', 'Send it again', retryOne),
+  retryDeadLetters: desk('POST', '/dead-letters/retry', 'Send all of a cause again', retryMany),
+  resolveDeadLetter: desk('POST', '/dead-letters/{id}/resolve', 'Nothing is to be done about it', resolveOne),
+  listParked: desk('GET', '/parked', 'Keys of streams that are set aside for a listener', { query: troubleQuery, replies: { 200: pageOf(ParkedView) } }),
+  getParked: desk('GET', '/parked/{id}', 'One of them, with its events in order', of(ParkedDetail)),
+  retryParkedKey: desk('POST', '/parked/{id}/retry', 'Try it again now', retryOne),
+  retryParkedKeys: desk('POST', '/parked/retry', 'Try all of a cause again now', retryMany),
+  resolveParked: desk('POST', '/parked/{id}/resolve', 'Drop the first of its events and go on with the next', resolveOne),
+  listStuck: desk('GET', '/stuck', 'Messages that no channel will take', { query: troubleQuery, replies: { 200: pageOf(StuckView) } }),
+  getStuck: desk('GET', '/stuck/{id}', 'One of them, with its payload', of(StuckDetail)),
+  retryStuckRow: desk('POST', '/stuck/{id}/retry', 'Send it now', retryOne),
+  retryStuckRows: desk('POST', '/stuck/retry', 'Send all of a cause now', retryMany),
+  resolveStuck: desk('POST', '/stuck/{id}/resolve', 'It is not to be said on the channels that are left', resolveOne),
+  orderStory: desk('GET', '/orders/{id}/story', 'What was said about an order, who has heard it, and what is missing where', { params: byOrder, replies: { 200: StoryView }, refuses: [404] }),
+  auditShop: desk('GET', '/audit', 'Do stock, orders, parcels and letters agree?', { replies: { 200: AuditView } }),
+  sayByHand: desk('POST', '/messages', 'Put a message on a channel by hand', { body: SayByHand, replies: { 202: SaidByHand }, refuses: [409, 422] }),
   homePage: page('/', 'The catalogue', { query: z.object({ q: z.string().trim().max(200).optional(), after: After }) }),
   productPage: page('/products/{sku}', 'One product', { params: bySku, refuses: [404] }),
   basketPage: page('/basket', 'The basket'),
@@ -173,7 +211,7 @@ export const doors = {
 } as const satisfies Record<string, Door>;
 
 export type DoorName = keyof typeof doors;
-export type DoorsOf<S extends ServiceName> = { [D in DoorName]: (typeof doors)[D]['service'] extends S ? D : never }[DoorName];
+export type DoorsOf<S extends OwnerName> = { [D in DoorName]: (typeof doors)[D]['service'] extends S ? D : never }[DoorName];
 type Part<D extends DoorName, K extends 'params' | 'query' | 'body'> = (typeof doors)[D] extends { readonly [P in K]: infer Shape extends z.ZodType } ? z.infer<Shape> : undefined;
 
 /** What a door is given: parsed by its shapes; `raw` and `headers` (lower-case names) as they came. */
@@ -205,4 +243,4 @@ export const clocks = {
 } as const satisfies Record<string, ClockRow>;
 
 export type ClockName = keyof typeof clocks;
-export type ClocksOf<S extends ServiceName> = { [C in ClockName]: (typeof clocks)[C]['service'] extends S ? C : never }[ClockName];
+export type ClocksOf<S extends OwnerName> = { [C in ClockName]: (typeof clocks)[C]['service'] extends S ? C : never }[ClockName];

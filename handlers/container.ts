@@ -133,6 +133,11 @@ async function createKernel(settings: ShopSettings, { get, getAsync }: Resolutio
       lowStockAt: settings.lowStockAt,
     },
   };
+  return openKernel(ports);
+}
+
+/** The kernel over ports that are open already. */
+export async function openKernel(ports: Ports): Promise<Kernel> {
   const { secret } = await openDeployment(ports.store, ports.ids);
   const kernel: Kernel = { ...ports, secret, relay: createRelay(ports), published: publishedBy(() => kernel) };
   return kernel;

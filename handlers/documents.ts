@@ -32,7 +32,7 @@ export function openapi(): object {
         description: 'An order system for a web shop. Amounts are in minor units. Errors are problems (RFC 9457). Lists go on with `after=<next>`. Fields that are not listed are ignored.',
       },
       servers: [{ url: '/' }],
-      tags: [...services.filter((service) => service !== 'website').map((name) => ({ name })), { name: 'host' }],
+      tags: [...services.filter((service) => service !== 'website'), 'operations', 'host'].map((name) => ({ name })),
       paths: { ...paths, ...health },
       webhooks: webhooks(),
       components: {

@@ -1,7 +1,7 @@
 import middy from '@middy/core';
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { z } from 'zod';
-import { IdempotencyKey, doors, type Door, type DoorName, type DoorsOf, type ServiceName } from '../core/flow.ts';
+import { IdempotencyKey, doors, type Door, type DoorName, type DoorsOf, type OwnerName } from '../core/flow.ts';
 import type { AnyService, Kernel, Reply, Service } from '../core/kernel/service.ts';
 import { Invalid, isRefusal, must, type Complaint } from '../ports/index.ts';
 import { answer, errorAnswer, faultOf, htmlType, jsonType, type Fault, type HttpAnswer } from './answer.ts';
@@ -43,7 +43,7 @@ const jsonDepthMax = 20;
 const jsonCommasMax = 10_000;
 
 /** The handler of a door: `export const placeOrder = http('placeOrder', order);`. */
-export function http<S extends ServiceName>(name: DoorsOf<S>, service: Service<S> & AnyService): HttpHandler {
+export function http<S extends OwnerName>(name: DoorsOf<S>, service: Service<S> & AnyService): HttpHandler {
   const door: Door = doors[name];
   const { answers }: AnyService = service;
   const handle = answers[name];

@@ -9,6 +9,7 @@ import { website } from '../core/website/index.ts';
 import type { HttpHandler } from './host.ts';
 import * as inventoryDoors from './inventory.ts';
 import * as notificationDoors from './notification.ts';
+import * as operationsDoors from './operations.ts';
 import * as orderDoors from './order.ts';
 import * as productDoors from './product.ts';
 import * as shippingDoors from './shipping.ts';
@@ -23,5 +24,6 @@ export const handlers: { readonly [D in DoorName]: HttpHandler } = {
   ...productDoors,
   ...shippingDoors,
   ...notificationDoors,
+  ...operationsDoors,
   ...websiteDoors,
 };

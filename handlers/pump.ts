@@ -8,7 +8,7 @@ import type { AnyService, Kernel } from '../core/kernel/service.ts';
 import { isTransient, type Received } from '../ports/index.ts';
 
 /**
- * THE PUMP: the host that receives by itself, for all services in one process. It reads its wiring off the flow: a loop per queue, a loop per consumer, stream and
+ * THE PUMP: the host that receives by itself, for the services that it is given in one process. It reads its wiring off the flow: a loop per queue, a loop per consumer, stream and
  * partition, a loop per timer. (The other kind of host is a platform that receives and calls us: a trigger.)
  */
 export interface Pump {
@@ -17,13 +17,15 @@ export interface Pump {
 }
 
 export interface PumpOptions {
-  /** Other intervals than the flow's, in seconds. */
-  readonly everySeconds?: Partial<Record<ClockName, number>>;
+  /** Other intervals than the flow's and the pump's own, in seconds. */
+  readonly everySeconds?: Partial<Record<ClockName | OwnTimer, number>>;
   /** The host's own timers. */
   readonly timers?: readonly Timer[];
   /** Messages of one queue under way at once; 128 unless told. */
   readonly workAtOnce?: number;
 }
+
+export type OwnTimer = 'sweepOutbox' | 'retryParked' | 'forgetSeen';
 
 export interface Timer {
   readonly name: string;
@@ -37,24 +39,26 @@ export function startPump(kernel: Kernel, services: readonly AnyService[], optio
   const stopping = new AbortController();
   const { signal } = stopping;
   setMaxListeners(0, signal); // every loop listens to it
-  const serviceOf = (name: string): AnyService => services.find((service) => service.name === name)!;
+  const serviceOf = (name: string): AnyService | undefined => services.find((service) => service.name === name);
   const loops: Promise<void>[] = [];
 
   for (const subscription of subscriptions) {
     const service = serviceOf(subscription.service);
+    if (!service) continue;
     if (subscription.kind === 'queue') loops.push(work(kernel, service, subscription, signal, options.workAtOnce ?? 128));
     else if (!subscription.polled) loops.push(followAll(kernel, service, subscription, signal));
   }
   for (const [name, { service, everySeconds }] of Object.entries(clocks)) {
-    const tick = serviceOf(service).ticks[name]!;
-    loops.push(timer(kernel, { name, everySeconds: options.everySeconds?.[name as ClockName] ?? everySeconds, tick: () => tick(kernel) }, signal));
+    const tick = serviceOf(service)?.ticks[name];
+    if (tick) loops.push(timer(kernel, { name, everySeconds: options.everySeconds?.[name as ClockName] ?? everySeconds, tick: () => tick(kernel) }, signal));
   }
-  const own: Timer[] = [
-    { name: 'sweepOutbox', everySeconds: 15, tick: () => kernel.relay.sweep(30) },
-    { name: 'retryParked', everySeconds: 5, tick: () => retryParked(kernel, services) },
-    { name: 'forgetSeen', everySeconds: 6 * 3_600, tick: () => forgetSeen(kernel) },
-  ];
-  for (const each of [...own, ...(options.timers ?? [])]) loops.push(timer(kernel, each, signal));
+  const own: Record<OwnTimer, Omit<Timer, 'name'>> = {
+    sweepOutbox: { everySeconds: 15, tick: () => kernel.relay.sweep(30) },
+    retryParked: { everySeconds: 5, tick: () => retryParked(kernel, services) },
+    forgetSeen: { everySeconds: 6 * 3_600, tick: () => forgetSeen(kernel) },
+  };
+  for (const [name, each] of Object.entries(own)) loops.push(timer(kernel, { name, ...each, everySeconds: options.everySeconds?.[name as OwnTimer] ?? each.everySeconds }, signal));
+  for (const each of options.timers ?? []) loops.push(timer(kernel, each, signal));
 
   return {
     async stop() {
@@ -116,7 +120,8 @@ async function followAll(kernel: Kernel, service: AnyService, { channel }: Subsc
 
 async function keepFollowing(kernel: Kernel, service: AnyService, stream: string, partition: string, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    await insist(kernel, signal, () => follow(kernel, service, { stream, partition, signal }));
+    const children = await insist(kernel, signal, () => follow(kernel, service, { stream, partition, signal }));
+    if (children) return void (await Promise.all(children.map((child) => keepFollowing(kernel, service, stream, child, signal))));
   }
 }
 

@@ -7,6 +7,8 @@ import type { Malformed, Message } from './message.ts';
  *
  * - One partition key, one partition, one order: events of one key are read in the order in which their appends were acknowledged. Across keys there is none.
  * - Readers do not disturb one another: everybody reads everything at his own pace, from a position that he keeps himself.
+ * - The number of partitions can grow: one is split, and its keys go on in its children. A read at the end of a split partition answers its `children`; whoever has handled
+ *   all of it goes on with them, from their beginning. So a key keeps its order. A family whose partitions are fixed never answers children.
  * - A position is opaque. `read` with a position that has fallen out of retention, or that was never given out, answers `gap`; nothing is skipped in silence.
  */
 export interface Stream {
@@ -15,6 +17,7 @@ export interface Stream {
    * Throws `unavailable` when any of them may have been taken.
    */
   append(stream: string, messages: readonly Message[]): Promise<AppendFailure[]>;
+  /** Those with which a reader begins: of a split partition the parent alone, as long as it is kept. */
   partitions(stream: string): Promise<string[]>;
   read(stream: string, partition: string, options: ReadOptions): Promise<Batch>;
 }
@@ -35,7 +38,8 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
 }
 
-export type Batch = { readonly events: readonly StreamEvent[] } | { readonly gap: true };
+/** `children` only with an empty batch: nothing will ever come after this position, and the keys of this partition go on in those. */
+export type Batch = { readonly events: readonly StreamEvent[]; readonly children?: readonly string[] } | { readonly gap: true };
 
 export interface StreamEvent {
   readonly position: string;

@@ -85,6 +85,8 @@ export function openQueueDriver(database: Database, { clock, queues, lockSeconds
           await bell.wait(Math.min(deadline, visibleAt) - clock.now(), signal);
         }
       }
+      // Nobody has looked: an empty answer would say that there is nothing.
+      if (closed) throw new PortError('unavailable', 'the data folder is closed');
       return [];
     },
 

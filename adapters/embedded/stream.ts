@@ -132,6 +132,8 @@ export function openStreamDriver(database: Database, settings: StreamSettings): 
         if ('gap' in found || found.events.length > 0 || clock.now() >= deadline) return found;
         await bell.wait(deadline - clock.now(), signal);
       }
+      // Nobody has looked: an empty answer would say that there is nothing.
+      if (closed) throw new PortError('unavailable', 'the data folder is closed');
       return { events: [] };
     },
 

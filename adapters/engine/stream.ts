@@ -5,17 +5,22 @@ import { PortError } from '../../ports/index.ts';
  *
  * - A partition is chosen by hash of the partition key, so one key has one order. Its events are numbered from 1 without a hole; the number is the position.
  * - `trim` drops what is older than the retention, and nothing else ever does. Who then asks for what was dropped is told `gap`.
+ * - A partition can be split in two. It takes nothing from then on, and tells its children to whoever has read it to its end.
  * - A position that this partition has never given out is a gap, too: a stream that has lost its state must not look like one with nothing new.
  */
 export interface StreamEngine {
   /** Makes a stream, unless it is there. Every other method throws `missing` for a stream or partition that is not there. */
   declare(stream: string): void;
   append(stream: string, events: readonly NewEvent[], now: number): void;
+  /** Those that are nobody's children. */
   partitions(stream: string): string[];
-  read(stream: string, partition: string, after: string | undefined, max: number): { events: KeptEvent[] } | { gap: true };
+  /** `children` only when there is nothing more to read, ever. */
+  read(stream: string, partition: string, after: string | undefined, max: number): { events: KeptEvent[]; children?: readonly string[] } | { gap: true };
+  /** Splits a partition; answers its children. One that has been split already answers the same again. */
+  split(stream: string, partition: string): readonly string[];
   /** Drops events that are older than the retention. */
   trim(now: number): void;
-  /** Calls after every append to the partition. Answers the function that ends it. */
+  /** Calls after every append to the partition, and when it is split. Answers the function that ends it. */
   watch(stream: string, partition: string, wake: () => void): () => void;
 }
 
@@ -29,6 +34,11 @@ export interface KeptEvent extends NewEvent {
 }
 
 interface Log {
+  /** It has the keys whose hash leaves this remainder when it is divided by this. */
+  readonly remainder: number;
+  readonly divisor: number;
+  /** Names of partitions. */
+  children?: readonly [string, string];
   /** The number of the first event that is kept. */
   first: number;
   readonly events: { readonly partitionkey: string; readonly text: string; readonly at: number }[];
@@ -36,6 +46,7 @@ interface Log {
 }
 
 export function createStreamEngine({ partitionsPerStream = 4, retentionDays = 7 }: { partitionsPerStream?: number; retentionDays?: number } = {}): StreamEngine {
+  /** Roots first, then children in the order of their birth; a partition's name is its number. */
   const streams = new Map<string, Log[]>();
 
   function logsOf(stream: string): Log[] {
@@ -50,16 +61,26 @@ export function createStreamEngine({ partitionsPerStream = 4, retentionDays = 7 
     return log;
   }
 
+  /** The one that takes this key now. */
+  function leafOf(logs: readonly Log[], partitionkey: string): Log {
+    let log = logs[partitionNumber(partitionkey, partitionsPerStream)]!;
+    while (log.children) {
+      const [one, other] = log.children.map((name) => logs[Number(name)]!) as [Log, Log];
+      log = partitionNumber(partitionkey, one.divisor) === one.remainder ? one : other;
+    }
+    return log;
+  }
+
   return {
     declare(stream) {
-      if (!streams.has(stream)) streams.set(stream, Array.from({ length: partitionsPerStream }, () => ({ first: 1, events: [], watchers: new Set() })));
+      if (!streams.has(stream)) streams.set(stream, Array.from({ length: partitionsPerStream }, (_, nth) => emptyLog(nth, partitionsPerStream)));
     },
 
     append(stream, events, now) {
       const logs = logsOf(stream);
       const touched = new Set<Log>();
       for (const { partitionkey, text } of events) {
-        const log = logs[partitionNumber(partitionkey, logs.length)]!;
+        const log = leafOf(logs, partitionkey);
         log.events.push({ partitionkey, text, at: now });
         touched.add(log);
       }
@@ -67,14 +88,26 @@ export function createStreamEngine({ partitionsPerStream = 4, retentionDays = 7 
       for (const log of touched) for (const wake of Array.from(log.watchers)) wake();
     },
 
-    partitions: (stream) => logsOf(stream).map((_, nth) => String(nth)),
+    partitions: (stream) => logsOf(stream).slice(0, partitionsPerStream).map((_, nth) => String(nth)),
 
     read(stream, partition, after, max) {
-      const { first, events } = logOf(stream, partition);
+      const { first, events, children } = logOf(stream, partition);
       const from = after === undefined ? first : numberOf(after) + 1;
       if (!(from >= first && from <= first + events.length)) return { gap: true };
       const found = events.slice(from - first, from - first + max);
+      if (found.length === 0 && children) return { events: [], children };
       return { events: found.map(({ partitionkey, text }, nth) => ({ position: String(from + nth), partitionkey, text })) };
+    },
+
+    split(stream, partition) {
+      const log = logOf(stream, partition);
+      if (log.children) return log.children;
+      const logs = logsOf(stream);
+      const { remainder, divisor } = log;
+      log.children = [String(logs.length), String(logs.length + 1)];
+      logs.push(emptyLog(remainder, divisor * 2), emptyLog(remainder + divisor, divisor * 2));
+      for (const wake of Array.from(log.watchers)) wake();
+      return log.children;
     },
 
     trim(now) {
@@ -89,6 +122,8 @@ export function createStreamEngine({ partitionsPerStream = 4, retentionDays = 7 
     },
   };
 }
+
+const emptyLog = (remainder: number, divisor: number): Log => ({ remainder, divisor, first: 1, events: [], watchers: new Set() });
 
 /** NaN for what is no position of ours; it compares with nothing. */
 const numberOf = (position: string): number => (/^\d{1,15}$/.test(position) ? Number(position) : NaN);

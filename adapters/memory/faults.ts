@@ -195,7 +195,7 @@ function hostileStream(driver: StreamDriver, weather: Weather): StreamDriver {
     const room = options.max - again.length;
     const waitSeconds = again.length > 0 ? 0 : options.waitSeconds;
     const batch = await driver.read(stream, partition, { ...options, waitSeconds, max: weather.happens('short') ? weather.upTo(room) : room });
-    if ('gap' in batch) return batch;
+    if ('gap' in batch || (batch.children && again.length === 0)) return batch;
     tails.keep(stream, partition, batch.events);
     return { events: [...again, ...batch.events] };
   }

@@ -34,12 +34,12 @@ export function createStream(engine: StreamEngine, clock: Clock, gate: Gate): St
         clock, gate, signal, waitSeconds,
         look: () => {
           const batch = engine.read(stream, partition, after, max);
-          return 'gap' in batch || batch.events.length > 0 ? batch : undefined;
+          return 'gap' in batch || batch.events.length > 0 || batch.children ? batch : undefined;
         },
         watch: (wake) => engine.watch(stream, partition, wake),
       });
       if (!found) return { events: [] };
-      return 'gap' in found ? found : { events: found.events.map(eventOf) };
+      return 'gap' in found ? found : { ...found, events: found.events.map(eventOf) };
     },
   };
 }

@@ -15,6 +15,9 @@ import type { AnyService, Kernel } from './service.ts';
  *   then by a person alone (park.ts).
  */
 
+/** Where a listener has written down how far he has read a partition, in the collection of the consumers. */
+export const positionKey = (consumer: string, stream: string, partition: string): string => key('position', consumer, stream, partition);
+
 interface Position {
   readonly after?: string;
   /** Starts since the position last moved. */
@@ -37,8 +40,11 @@ const windowMax = 512;
 const readMax = 256;
 const startsMax = 3;
 
-/** Returns when the signal is aborted, when there is nothing more (`untilDry`), or when another reader has overtaken us: then one begins anew from the stored position. */
-export async function follow(kernel: Kernel, service: AnyService, options: Follow): Promise<void> {
+/**
+ * Returns when the signal is aborted, when there is nothing more (`untilDry`), or when another reader has overtaken us: then one begins anew from the stored position.
+ * With the children of the partition when it has been split and all of it is handled: one goes on with them.
+ */
+export async function follow(kernel: Kernel, service: AnyService, options: Follow): Promise<readonly string[] | undefined> {
   const { stream, partition } = options;
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
@@ -52,6 +58,7 @@ export async function follow(kernel: Kernel, service: AnyService, options: Follo
   const room = signalling();
   signal.addEventListener('abort', room.ring);
   let after = store.after();
+  let children: readonly string[] | undefined;
 
   async function beginAnew(): Promise<void> {
     await Promise.all(chains.values());
@@ -97,11 +104,17 @@ export async function follow(kernel: Kernel, service: AnyService, options: Follo
       else take(event);
       after = event.position;
     }
+    if (batch.children) {
+      ({ children } = batch);
+      break;
+    }
     if (batch.events.length === 0 && options.untilDry) break;
     while (window.length >= windowMax && !signal.aborted) await room.wait();
   }
   await Promise.all(chains.values());
   await store.end();
+  // What is not handled yet comes again here, before the children begin.
+  return window.length === 0 && !signal.aborted ? children : undefined;
 }
 
 async function patientRead(kernel: Kernel, { stream, partition, signal }: Follow, after: string | undefined, waitSeconds: number, log: object) {
@@ -142,7 +155,7 @@ const gatherMilliseconds = 100;
 
 /** The stored position of one consumer in one partition. Moves are gathered while one is being written. */
 async function openPosition(kernel: Kernel, service: AnyService, { stream, partition, signal }: Follow, overtaken: () => void) {
-  const rowKey = key('position', service.name, stream, partition);
+  const rowKey = positionKey(service.name, stream, partition);
   const place = partitionOf(collections.consumers, rowKey);
   let row: Row<Position> | undefined = await kernel.store.get<Position>(place, rowKey);
   const suspected = row?.body.suspect;

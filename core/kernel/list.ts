@@ -1,4 +1,5 @@
-import { key, partitionsOf, partsOf, type Collection, type Page, type Row, type Store } from '../../ports/index.ts';
+import { createHash } from 'node:crypto';
+import { isPortError, key, partitionsOf, partsOf, refuse, type Refusal, type Collection, type Page, type Row, type Store } from '../../ports/index.ts';
 
 /** All rows under a prefix in one partition, in the order of their keys, `limit` at a time, from behind the key `after` if it is told one. A page may be short, or even empty, and still not be the last. */
 export async function* rowsOf<Body>(store: Pick<Store, 'query'>, partition: string, prefix: string, limit = 100, after?: string): AsyncGenerator<Row<Body>> {
@@ -50,4 +51,38 @@ async function some<Body>(store: Store, partition: string, prefix: string, after
     cursor = page.next;
   } while (cursor !== undefined && kept.length < count);
   return kept.slice(0, count);
+}
+
+/** A row that a person has to look at, wherever it lies. The same row always has the same id. */
+export interface Finding<Body> extends Row<Body> {
+  /** 16 hexadecimal digits. */
+  readonly id: string;
+  readonly partition: string;
+}
+
+const findingsMax = 10_000;
+const partitionsAtOnce = 16;
+
+/** The rows under a prefix in many partitions, `findingsMax` at most. For people, not for handlers. */
+export async function findings<Body>(store: Store, partitions: readonly string[], prefix: string, keep: (body: Body) => boolean = () => true): Promise<Finding<Body>[]> {
+  const found: Finding<Body>[] = [];
+  for (let i = 0; i < partitions.length && found.length < findingsMax; i += partitionsAtOnce) {
+    await Promise.all(
+      partitions.slice(i, i + partitionsAtOnce).map(async (partition) => {
+        for await (const row of rowsOf<Body>(store, partition, prefix)) {
+          if (found.length >= findingsMax) return;
+          if (keep(row.body)) found.push({ ...row, partition, id: findingId(partition, row.key) });
+        }
+      }),
+    );
+  }
+  return found;
+}
+
+export const findingId = (partition: string, rowKey: string): string => createHash('sha256').update(`${partition} ${rowKey}`).digest('hex').slice(0, 16);
+
+/** A conflict means that somebody else was faster; anything else is thrown. */
+export function changedMeanwhile(error: unknown): Refusal {
+  if (!isPortError(error, 'conflict')) throw error;
+  return refuse(409, 'changed-meanwhile', 'it has changed meanwhile; look again');
 }

@@ -1,11 +1,12 @@
 import {
-  create, isPortError, key, partitionOf, partitionsOf, remove, replace, timestamp,
-  type Row, type StreamEvent, type Write, isMalformed, isTransient,
+  create, isMalformed, isPortError, isTransient, key, partitionOf, partitionsOf, partsOf, remove, replace, timestamp,
+  type Refusal, type Row, type StreamEvent, type Write,
 } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
 import { backOff } from './execute.ts';
-import { eachOf, rowsOf } from './list.ts';
-import { handle, keepable, keyPart, reasonOf } from './receive.ts';
+import { keepable, keyPart, reasonOf, renewed } from './dead.ts';
+import { changedMeanwhile, eachOf, findings, rowsOf, type Finding } from './list.ts';
+import { handle } from './receive.ts';
 import type { AnyService, Kernel } from './service.ts';
 
 /**
@@ -19,7 +20,8 @@ import type { AnyService, Kernel } from './service.ts';
  * such end only a person tries again.
  */
 
-interface Head {
+/** The row of a parked key. */
+export interface Head {
   readonly consumer: string;
   readonly stream: string;
   readonly partitionkey: string;
@@ -35,14 +37,16 @@ interface Head {
   readonly at: string;
 }
 
-type Item = StreamEvent;
+export type Item = StreamEvent;
 
 const retryAfterSeconds = [5, 30, 120, 600, 3_600];
 const waitAfter = (attempts: number): number => retryAfterSeconds[Math.min(attempts, retryAfterSeconds.length - 1)]! * 1_000;
 export const deathsMax = 3;
 
 export interface ParkedKey extends Head {
+  readonly id: string;
   readonly items: number;
+  readonly found: Finding<Head>;
 }
 
 const place = (consumer: string, partitionkey: string): string => partitionOf(collections.consumers, `${consumer} ${partitionkey}`);
@@ -99,23 +103,95 @@ export async function retryParked(kernel: Kernel, services: readonly AnyService[
 
 const isDue = ({ notBefore, deaths }: Head, now: number): boolean => notBefore <= now && deaths < deathsMax;
 
-export async function parkedKeys(kernel: Kernel): Promise<ParkedKey[]> {
-  const found: ParkedKey[] = [];
-  for (const partition of partitionsOf(collections.consumers)) {
-    for (const { body } of await heads(kernel, partition)) {
-      let items = 0;
-      for await (const _ of rowsOf(kernel.store, partition, itemPrefix(body.consumer, body.stream, body.partitionkey))) items++;
-      found.push({ ...body, items });
-    }
-  }
-  return found;
-}
-
 async function heads(kernel: Kernel, partition: string): Promise<Row<Head>[]> {
   const found: Row<Head>[] = [];
   for await (const row of rowsOf<Head>(kernel.store, partition, key('parked', ''))) found.push(row);
   return found;
 }
+
+// ---------------------------------------------------------------- what a person sees and does
+
+/** The keys that are parked, wherever, and how many events each has. */
+export async function parkedKeys(kernel: Kernel): Promise<ParkedKey[]> {
+  const heads = await findings<Head>(kernel.store, partitionsOf(collections.consumers), key('parked', ''));
+  return Promise.all(heads.map(async (found) => ({ ...found.body, id: found.id, items: await countItems(kernel, found), found })));
+}
+
+async function countItems(kernel: Kernel, { partition, body }: Finding<Head>): Promise<number> {
+  let items = 0;
+  for await (const _ of rowsOf(kernel.store, partition, itemPrefix(body.consumer, body.stream, body.partitionkey), 1_000)) items++;
+  return items;
+}
+
+/** Whether a key is parked for a listener, and why. */
+export async function parkedHead(kernel: Kernel, consumer: string, stream: string, partitionkey: string): Promise<Head | undefined> {
+  return (await kernel.store.get<Head>(place(consumer, partitionkey), headKey(consumer, stream, partitionkey)))?.body;
+}
+
+/** What is parked of a key, in order, `max` at most. */
+export async function parkedItems(kernel: Kernel, consumer: string, stream: string, partitionkey: string, max: number): Promise<Row<Item>[]> {
+  const found: Row<Item>[] = [];
+  for await (const row of rowsOf<Item>(kernel.store, place(consumer, partitionkey), itemPrefix(consumer, stream, partitionkey), Math.min(max, 100))) {
+    found.push(row);
+    if (found.length === max) break;
+  }
+  return found;
+}
+
+/** Events of this key that a person has dropped. */
+export async function droppedItems(kernel: Kernel, consumer: string, stream: string, partitionkey: string): Promise<Dropped[]> {
+  const found: Dropped[] = [];
+  const prefix = key('dropped', consumer, stream, keyPart(partitionkey), '');
+  for await (const { body } of rowsOf<Dropped>(kernel.store, place(consumer, partitionkey), prefix)) found.push(body);
+  return found;
+}
+
+export interface Dropped {
+  readonly message: Item['message'];
+  /** RFC 3339. */
+  readonly at: string;
+  readonly why: string;
+}
+
+const itemsAtOnce = 90;
+
+/** The key's time has come at once, whatever it has been through; the timer tries it. Events beyond the horizon get a fresh id, or they would only be refused again. */
+export async function retryNow(kernel: Kernel, { partition, ...head }: Finding<Head>): Promise<Refusal | undefined> {
+  const { consumer, stream, partitionkey } = head.body;
+  const items = await parkedItems(kernel, consumer, stream, partitionkey, itemsAtOnce);
+  const fresh = items.flatMap((item) => {
+    if (isMalformed(item.body.message)) return [];
+    const message = renewed(kernel, item.body.message);
+    return message === item.body.message ? [] : [replace(item, { ...item.body, message })];
+  });
+  try {
+    await kernel.store.commit(partition, { writes: [replace(head, { ...head.body, notBefore: 0, deaths: 0 }), ...fresh] });
+    return undefined;
+  } catch (error) {
+    return changedMeanwhile(error);
+  }
+}
+
+/** A person has decided that the first of its events is not to be handled: the others go on without it, in order. It is kept, as dropped. */
+export async function dropFirst(kernel: Kernel, { partition, ...head }: Finding<Head>, why: string | undefined): Promise<Refusal | undefined> {
+  const { consumer, stream, partitionkey, reason } = head.body;
+  const [first] = await parkedItems(kernel, consumer, stream, partitionkey, 1);
+  const now = kernel.clock.now();
+  const next: Head = { ...head.body, reason: `the one before was dropped: ${reason}`.slice(0, 1_000), attempts: 0, deaths: 0, notBefore: 0 };
+  const writes: Write[] = [replace(head, next)];
+  if (first) {
+    const dropped: Dropped = { message: first.body.message, at: timestamp(now), why: why ?? reason };
+    writes.push(remove(first), create(key('dropped', consumer, stream, keyPart(partitionkey), `${now}`, partsOf(first.key).at(-1)!), dropped));
+  }
+  try {
+    await kernel.store.commit(partition, { writes });
+    return undefined;
+  } catch (error) {
+    return changedMeanwhile(error);
+  }
+}
+
+// ---------------------------------------------------------------- trying again
 
 /** Replays the list in order until it is empty, or until one fails again. */
 async function release(kernel: Kernel, service: AnyService, partition: string, found: Row<Head>): Promise<boolean> {

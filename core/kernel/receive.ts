@@ -1,9 +1,6 @@
-import { createHash } from 'node:crypto';
-import {
-  Invalid, isMalformed, isPortError, isTransient, key, limits, partitionOf, put, timestamp,
-  type Malformed, type Message, type Received,
-} from '../../ports/index.ts';
-import { collections, events, isEventName, type EventName } from '../flow.ts';
+import { Invalid, isMalformed, isTransient, type Message, type Received } from '../../ports/index.ts';
+import { events, isEventName, type EventName } from '../flow.ts';
+import { bury, reasonOf } from './dead.ts';
 import { isTooOld } from './forget.ts';
 import type { AnyService, Kernel } from './service.ts';
 
@@ -54,52 +51,3 @@ export async function receiveWork(kernel: Kernel, service: AnyService, received:
 }
 
 const delaySeconds = (attempts: number, blame: boolean): number => (blame ? Math.min(300, 2 ** Math.min(attempts, 9)) : 1);
-
-export interface DeadLetter {
-  readonly channel: string;
-  readonly consumer: string;
-  readonly reason: string;
-  readonly attempts: number;
-  readonly message: Message | Malformed;
-  /** RFC 3339. */
-  readonly at: string;
-}
-
-/** Dead letters live in our own store, on every family. First the letter, then the settling: a crash between the two buries twice, under one key. */
-async function bury(kernel: Kernel, service: AnyService, latest: () => Received, reason: string): Promise<void> {
-  const received = latest();
-  const id = isMalformed(received.message) ? digest(received.message.raw) : keyPart(`${received.message.source} ${received.message.id}`);
-  const { queue: channel, attempts } = received;
-  const body: DeadLetter = { channel, consumer: service.name, reason, attempts, message: keepable(received.message), at: timestamp(kernel.clock.now()) };
-  await keep(kernel, partitionOf(collections.dead, id), key('dead', service.name, id), body);
-  await kernel.queue.done(latest());
-}
-
-async function keep(kernel: Kernel, partition: string, rowKey: string, body: unknown): Promise<void> {
-  for (;;) {
-    const row = await kernel.store.get(partition, rowKey);
-    try {
-      await kernel.store.commit(partition, { writes: [put(row, rowKey, body)] });
-      return;
-    } catch (error) {
-      if (!isPortError(error, 'conflict')) throw error;
-    }
-  }
-}
-
-/** Strangers can send to our channels as well, and what they send fits no limit of ours: their names are cut to the length of a key … */
-export const keyPart = (text: string): string => (text.length <= 150 ? text : digest(text));
-const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
-
-/** … and of a message that is larger than a row a person gets to see the beginning. */
-export function keepable(message: Message | Malformed): Message | Malformed {
-  const text = isMalformed(message) ? message.raw : JSON.stringify(message);
-  if (Buffer.byteLength(JSON.stringify(message)) < limits.rowBytesMax - 10_000) return message;
-  const malformed = isMalformed(message) ? message.malformed : 'too large to be kept';
-  return { malformed: `${malformed}; this is the beginning of ${text.length} characters`, raw: text.slice(0, 50_000) };
-}
-
-/** One line for a person; never a stack. */
-export function reasonOf(error: unknown): string {
-  return (error instanceof Error ? `${error.name}: ${error.message}` : String(error)).slice(0, 1_000);
-}

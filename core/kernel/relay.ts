@@ -1,9 +1,9 @@
 import {
-  isPortError, key, put, partitionsOf, remove, replace,
-  type AppendFailure, type Clock, type Message, type OutboxBody, type OutboxRow, type PortError, type Ports, type Road, type Row,
+  create, isPortError, key, put, partitionsOf, remove, replace,
+  type AppendFailure, type Clock, type Message, type OutboxBody, type OutboxRow, type PortError, type Ports, type Refusal, type Road, type Row,
 } from '../../ports/index.ts';
 import { speaking } from '../flow.ts';
-import { eachOf, rowsOf } from './list.ts';
+import { changedMeanwhile, eachOf, findings, rowsOf, type Finding } from './list.ts';
 
 /**
  * THE RELAY: passes on what commits have said, and drops the outbox row when every road has it.
@@ -136,11 +136,50 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
   };
 }
 
-/** Rows that nobody will take, for a person. */
-export async function stuckRows(store: Ports['store']): Promise<OutboxRow[]> {
-  const found: OutboxRow[] = [];
-  for (const partition of speaking.flatMap(partitionsOf)) {
-    for await (const row of rowsOf<OutboxBody>(store, partition, 'outbox|')) if (row.body.stuck) found.push({ ...row, partition });
+// ---------------------------------------------------------------- what a person sees and does
+
+const placesOfOutboxes = (): string[] => speaking.flatMap(partitionsOf);
+
+/** Rows that nobody will take. */
+export function stuckRows(kernel: Pick<Ports, 'store'>): Promise<Finding<OutboxBody>[]> {
+  return findings<OutboxBody>(kernel.store, placesOfOutboxes(), 'outbox|', ({ stuck }) => stuck !== undefined);
+}
+
+/** It is sent once more, with what has waited behind it. */
+export async function retryStuck(kernel: Pick<Ports, 'store' | 'clock'> & { relay: Relay }, { partition, id: _, ...row }: Finding<OutboxBody>): Promise<Refusal | undefined> {
+  const { stuck: __, ...rest } = row.body;
+  const body: OutboxBody = { ...rest, notBefore: 0 };
+  try {
+    const { versions } = await kernel.store.commit(partition, { writes: [replace(row, body)] });
+    await kernel.relay.pass([{ key: row.key, version: versions[0]!, body, partition }]);
+    return undefined;
+  } catch (error) {
+    return changedMeanwhile(error);
+  }
+}
+
+/** A person has decided that it is not to be said on the roads that are left. It is kept, as dropped; what has waited behind it goes with the next sweep. */
+export async function dropStuck(kernel: Pick<Ports, 'store' | 'clock'>, { partition, ...row }: Finding<OutboxBody>, why: string | undefined): Promise<Refusal | undefined> {
+  const body: UnsaidBody = { ...row.body, at: kernel.clock.now(), why: why ?? row.body.stuck ?? '' };
+  try {
+    await kernel.store.commit(partition, { writes: [remove(row), create(unsaidKey(row.key), body)] });
+    return undefined;
+  } catch (error) {
+    return changedMeanwhile(error);
+  }
+}
+
+/** What a person has decided not to say: under the key of its outbox row. */
+export interface UnsaidBody extends OutboxBody {
+  readonly why: string;
+}
+const unsaidKey = (outboxKey: string): string => outboxKey.replace(/^outbox/, 'unsaid');
+
+/** What this subject has said and is not on all its roads: still to go (`unsaid: false`), or never to go. */
+export async function unsent(store: Ports['store'], partition: string, subject: string): Promise<{ row: OutboxBody; unsaid: boolean }[]> {
+  const found: { row: OutboxBody; unsaid: boolean }[] = [];
+  for (const noun of ['outbox', 'unsaid']) {
+    for await (const { body } of rowsOf<OutboxBody>(store, partition, key(noun, subject, ''))) found.push({ row: body, unsaid: noun === 'unsaid' });
   }
   return found;
 }

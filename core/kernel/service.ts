@@ -1,5 +1,5 @@
 import type { Ports, Refusal } from '../../ports/index.ts';
-import type { ClocksOf, DoorName, DoorsOf, HeardBy, MessageOf, RequestOf, ServiceName } from '../flow.ts';
+import type { ClocksOf, DoorName, DoorsOf, HeardBy, MessageOf, OwnerName, RequestOf } from '../flow.ts';
 import type { MailView } from '../notification/events.ts';
 import type { OrderView, PlaceOrder } from '../order/events.ts';
 import type { ProductView } from '../product/events.ts';
@@ -28,7 +28,7 @@ export interface Published {
 }
 
 /** A service: everything that `core/flow.ts` assigns to it, and nothing else. To forget one is a compile error. */
-export interface Service<S extends ServiceName> {
+export interface Service<S extends OwnerName> {
   readonly name: S;
   readonly hears: { readonly [E in HeardBy<S>]: (kernel: Kernel, message: MessageOf<E>) => Promise<void> };
   readonly answers: { readonly [D in DoorsOf<S>]: (kernel: Kernel, request: RequestOf<D>) => Promise<Reply> };
@@ -37,7 +37,7 @@ export interface Service<S extends ServiceName> {
 
 /** A service whose types have been forgotten, for hosts that go through the tables. */
 export interface AnyService {
-  readonly name: ServiceName;
+  readonly name: OwnerName;
   readonly hears: { readonly [event: string]: (kernel: Kernel, message: never) => Promise<void> };
   readonly answers: { readonly [door: string]: (kernel: Kernel, request: never) => Promise<Reply> };
   readonly ticks: { readonly [clock: string]: (kernel: Kernel) => Promise<void> };

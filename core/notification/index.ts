@@ -32,6 +32,8 @@ export const notification: Service<'notification'> = {
     async listMails(kernel, { query }): Promise<Reply> {
       return { status: 200, json: await mails(kernel, query) };
     },
+    retryMail: (kernel, { params }) => resolve(kernel, params.id, 'waiting'),
+    resolveMail: (kernel, { params }) => resolve(kernel, params.id, 'sent'),
   },
 
   ticks: {
@@ -40,9 +42,13 @@ export const notification: Service<'notification'> = {
 };
 
 async function hear(kernel: Kernel, orderId: string, milestone: Milestone, reached: Reached, cause: Cause, order?: OrderPlaced): Promise<void> {
-  const outcome = await execute(kernel, letters, { id: orderId, command: { do: 'hear', milestone, reached, order, now: now(kernel) } }, cause);
-  if (isRefusal(outcome)) return;
-  for (const claim of claimsOf(outcome.facts)) await post(kernel, orderId, outcome.state, claim);
+  const by = kernel.ids.random();
+  const outcome = await execute(kernel, letters, { id: orderId, command: { do: 'hear', milestone, reached, order, by, now: now(kernel) } }, cause);
+  if (!isRefusal(outcome)) await postAll(kernel, orderId, outcome.state, by);
+}
+
+async function postAll(kernel: Kernel, orderId: string, state: Letters, by: string): Promise<void> {
+  for (const claim of claimsOf(state, by)) await post(kernel, orderId, state, claim);
 }
 
 const now = (kernel: Kernel): string => timestamp(kernel.clock.now());
@@ -103,8 +109,19 @@ export async function sweepClaims(kernel: Kernel, claimedSecondsAgo: number): Pr
 }
 
 async function sendWaiting(kernel: Kernel, orderId: string, milestone: Milestone): Promise<void> {
-  const outcome = await execute(kernel, letters, { id: orderId, command: { do: 'claim', milestone, now: now(kernel) } }, { correlationid: orderId });
-  if (!isRefusal(outcome) && claimsOf(outcome.facts).length > 0) await post(kernel, orderId, outcome.state, milestone);
+  const by = kernel.ids.random();
+  const outcome = await execute(kernel, letters, { id: orderId, command: { do: 'claim', milestone, by, now: now(kernel) } }, { correlationid: orderId });
+  if (!isRefusal(outcome)) await postAll(kernel, orderId, outcome.state, by);
+}
+
+/** A person has found out: it was sent, or it is to be sent again. A repetition of what was said already changes nothing and is told so (409). */
+async function resolve(kernel: Kernel, id: string, state: 'sent' | 'waiting'): Promise<Reply> {
+  const [orderId, milestone] = id.split('.') as [string, Milestone];
+  const outcome = await execute(kernel, letters, { id: orderId, command: { do: 'resolve', milestone, state, now: now(kernel) } }, { correlationid: orderId });
+  if (isRefusal(outcome)) return outcome;
+  if (state === 'waiting') await sendWaiting(kernel, orderId, milestone);
+  const { items } = await mails(kernel, { limit: 10, orderId });
+  return { status: 200, json: items.find((mail) => mail.id === id) };
 }
 
 // ---------------------------------------------------------------- what people see

@@ -1,3 +1,4 @@
+import { refuse, type Refusal } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
 import type { Fact, Model } from '../kernel/model.ts';
 import type { OrderPlaced } from '../order/events.ts';
@@ -24,12 +25,16 @@ export interface Mail {
   readonly state: MailState;
   /** RFC 3339, of the last change. */
   readonly at: string;
+  /** While it is claimed: by whom. Whoever does not know whether his commit was done finds his own claim, and sends. */
+  readonly by?: string;
 }
 
 export type LettersCommand =
-  | { readonly do: 'hear'; readonly milestone: Milestone; readonly reached: Reached; readonly order?: OrderPlaced; readonly now: string }
-  | { readonly do: 'claim'; readonly milestone: Milestone; readonly now: string }
-  | { readonly do: 'confirm'; readonly milestone: Milestone; readonly state: Exclude<MailState, 'sending'>; readonly now: string };
+  | { readonly do: 'hear'; readonly milestone: Milestone; readonly reached: Reached; readonly order?: OrderPlaced; readonly by: string; readonly now: string }
+  | { readonly do: 'claim'; readonly milestone: Milestone; readonly by: string; readonly now: string }
+  | { readonly do: 'confirm'; readonly milestone: Milestone; readonly state: Exclude<MailState, 'sending'>; readonly now: string }
+  /** A person says what became of a letter of which nobody knows, or that was refused: it was sent, or it is to be sent again. */
+  | { readonly do: 'resolve'; readonly milestone: Milestone; readonly state: 'sent' | 'waiting'; readonly now: string };
 
 export const letters: Model<Letters, LettersCommand> = {
   service: 'notification',
@@ -42,33 +47,41 @@ export const letters: Model<Letters, LettersCommand> = {
   busy: ({ mails }) => Object.values(mails).some(({ state }) => state === 'sending' || state === 'waiting'),
 };
 
-function decide(state: Letters, command: LettersCommand): readonly Fact[] {
+function decide(state: Letters, command: LettersCommand): readonly Fact[] | Refusal {
   switch (command.do) {
     case 'hear':
       return hear(state, command);
     case 'claim':
-      return state.mails[command.milestone]?.state === 'waiting' ? [claimed(command.milestone, command.now)] : [];
+      return state.mails[command.milestone]?.state === 'waiting' ? [claimed(command.milestone, command.by, command.now)] : [];
     case 'confirm': {
       const known = state.mails[command.milestone]?.state;
-      return known === 'sending' || known === 'uncertain' ? [{ type: 'MailConfirmed', data: { milestone: command.milestone, state: command.state }, at: command.now }] : [];
+      return known === 'sending' || known === 'uncertain' ? [confirmed(command.milestone, command.state, command.now)] : [];
+    }
+    case 'resolve': {
+      const known = state.mails[command.milestone]?.state;
+      if (known === undefined) return refuse(404, 'not-found', 'there is no such letter');
+      if (known !== 'uncertain' && known !== 'refused') return refuse(409, 'nothing-to-resolve', `the letter is ${known}; only one that is uncertain or refused needs a person`);
+      return [confirmed(command.milestone, command.state, command.now)];
     }
   }
 }
 
+const confirmed = (milestone: Milestone, state: Exclude<MailState, 'sending'>, at: string): Fact => ({ type: 'MailConfirmed', data: { milestone, state }, at });
+
 /** The letter of what is heard now goes first: when that is the order itself, the confirmation goes before those that had to wait for it. */
-function hear(state: Letters, { milestone, reached, order, now }: Extract<LettersCommand, { do: 'hear' }>): Fact[] {
+function hear(state: Letters, { milestone, reached, order, by, now }: Extract<LettersCommand, { do: 'hear' }>): Fact[] {
   if (milestone in state.reached) return [];
   const heard: Fact = { type: 'MilestoneReached', data: { milestone, reached, order } };
   if (!state.order && !order) return [heard];
   const due = [milestone, ...(Object.keys(state.reached) as Milestone[])].filter((each) => !(each in state.mails));
-  return [heard, ...due.map((each) => claimed(each, now))];
+  return [heard, ...due.map((each) => claimed(each, by, now))];
 }
 
-const claimed = (milestone: Milestone, at: string): Fact => ({ type: 'MailClaimed', data: { milestone }, at });
+const claimed = (milestone: Milestone, by: string, at: string): Fact => ({ type: 'MailClaimed', data: { milestone, by }, at });
 
-/** The milestones whose letters these facts have claimed: whoever has committed them sends them, nobody else. */
-export function claimsOf(facts: readonly Fact[]): Milestone[] {
-  return facts.flatMap(({ type, data }) => (type === 'MailClaimed' ? [(data as { milestone: Milestone }).milestone] : []));
+/** The milestones whose letters somebody has claimed: he sends them, nobody else. */
+export function claimsOf({ mails }: Letters, by: string): Milestone[] {
+  return (Object.entries(mails) as [Milestone, Mail][]).flatMap(([milestone, mail]) => (mail.state === 'sending' && mail.by === by ? [milestone] : []));
 }
 
 function evolve(state: Letters, { type, data, at = '' }: Fact): Letters {
@@ -77,8 +90,10 @@ function evolve(state: Letters, { type, data, at = '' }: Fact): Letters {
       const { milestone, reached, order } = data as { milestone: Milestone; reached: Reached; order?: OrderPlaced };
       return { ...state, ...(order ? { order } : {}), reached: { ...state.reached, [milestone]: reached } };
     }
-    case 'MailClaimed':
-      return { ...state, mails: { ...state.mails, [(data as { milestone: Milestone }).milestone]: { state: 'sending', at } } };
+    case 'MailClaimed': {
+      const { milestone, by } = data as { milestone: Milestone; by: string };
+      return { ...state, mails: { ...state.mails, [milestone]: { state: 'sending', at, by } } };
+    }
     default: {
       const { milestone, state: mail } = data as { milestone: Milestone; state: MailState };
       return { ...state, mails: { ...state.mails, [milestone]: { state: mail, at } } };

@@ -66,8 +66,8 @@ export async function cancelOrder(kernel: Kernel, id: string): Promise<OrderView
 
 // ---------------------------------------------------------------- placing
 
-/** Keys whose first request this process is still working at. */
-const inFlight = new Set<string>();
+/** The ids whose first request this process is still working at. Two opened stores in one process are as two processes. */
+const inFlights = new WeakMap<Kernel['store'], Set<string>>();
 
 /**
  * Places an order at the prices that Product publishes at this moment. With an Idempotency-Key the id is derived from it, so that two requests can never make two
@@ -76,6 +76,8 @@ const inFlight = new Set<string>();
 export async function placeOrder(kernel: Kernel, request: PlaceOrder, idempotencyKey: string | undefined): Promise<OrderView | Refusal> {
   if (idempotencyKey === undefined) return placeAs(kernel, kernel.ids.random(), request);
   const id = derivedId(kernel.secret, idempotencyKey);
+  const inFlight = inFlights.get(kernel.store) ?? new Set<string>();
+  inFlights.set(kernel.store, inFlight);
   if (inFlight.has(id)) return refuse(409, 'in-flight', 'the first request with this Idempotency-Key is still under way');
   inFlight.add(id);
   try {

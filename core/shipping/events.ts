@@ -16,3 +16,19 @@ export type OrderDelivered = z.infer<typeof OrderDelivered>;
 /** The cancellation came before the booking: nothing of this order will ever be shipped. */
 export const ShippingStopped = z.object({ orderId: OrderId });
 export type ShippingStopped = z.infer<typeof ShippingStopped>;
+
+/**
+ * A booking that a person has to look at. `uncertain`: the carrier never said whether he took the parcel. `refused`: he will not. `leftOver`: he did after all, when
+ * the order had been cancelled already.
+ */
+export const BookingState = z.enum(['uncertain', 'refused', 'leftOver']);
+export type BookingState = z.infer<typeof BookingState>;
+
+export const BookingView = z
+  .object({ orderId: OrderId, state: BookingState, claimedAt: Time, detail: z.string().optional(), parcel: z.object({ ...Parcel, trackingUrl: z.string().optional() }).optional() })
+  .meta({ id: 'Booking' });
+export type BookingView = z.infer<typeof BookingView>;
+
+/** What a person says became of a booking: the parcel that the carrier has; of one that is left over nothing, it has been called back. */
+export const ResolveBooking = z.object({ ...Parcel, trackingUrl: z.url({ protocol: /^https?$/ }).max(2_000).optional() }).partial({ carrier: true, trackingNumber: true }).meta({ id: 'ResolveBooking' });
+export type ResolveBooking = z.infer<typeof ResolveBooking>;

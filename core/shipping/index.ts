@@ -1,10 +1,12 @@
-import { isPortError, isRefusal, key, partitionOf, refuse, timestamp, type Booking, type BookingRequest, type TrackingFact } from '../../ports/index.ts';
+import { isPortError, isRefusal, key, partitionOf, partsOf, refuse, timestamp, type Booking, type BookingRequest, type TrackingFact } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
 import { backOff, comeBack, execute, type Document } from '../kernel/execute.ts';
+import { list } from '../kernel/list.ts';
 import { causeOf, type Cause } from '../kernel/model.ts';
 import type { Kernel, Reply, Service } from '../kernel/service.ts';
+import type { BookingView, ResolveBooking } from './events.ts';
 import { parcelId, parcels } from './parcel.ts';
-import { isClaimed, shipments, type Shipment } from './shipment.ts';
+import { isClaimed, notInTrouble, shipments, troubleOf, type Shipment } from './shipment.ts';
 
 /** SHIPPING MANAGEMENT: books parcels, stops what is cancelled in time, and believes carriers whose signature is right. */
 
@@ -15,14 +17,14 @@ export const shipping: Service<'shipping'> = {
     async InventoryReserved(kernel, message) {
       const { orderId, shipTo, lines } = message.data;
       const items = lines.map(({ sku, quantity }) => ({ sku, quantity }));
-      const outcome = await execute(kernel, shipments, { id: orderId, command: { do: 'ship', shipTo, items, at: timestamp(kernel.clock.now()) } }, causeOf(message));
+      const outcome = await execute(kernel, shipments, { id: orderId, command: { do: 'ship', shipTo, items, at: now(kernel) } }, causeOf(message));
       if (isRefusal(outcome) || !isClaimed(outcome.state)) return;
       // A claim that was there before us may have been acted upon: that is asked first.
       await (outcome.facts.length > 0 ? book : goOn)(kernel, orderId, outcome.state, causeOf(message));
     },
     async CancellationRequested(kernel, message) {
       const { orderId } = message.data;
-      await execute(kernel, shipments, { id: orderId, command: { do: 'stop', orderId, at: timestamp(kernel.clock.now()) } }, causeOf(message));
+      await execute(kernel, shipments, { id: orderId, command: { do: 'stop', orderId, at: now(kernel) } }, causeOf(message));
     },
   },
 
@@ -39,6 +41,18 @@ export const shipping: Service<'shipping'> = {
       if (answer.refused === 'forged') return refuse(401, 'bad-signature', answer.detail);
       return refuse(400, 'malformed-notice', answer.detail);
     },
+    async listBookings(kernel, { query }): Promise<Reply> {
+      const keep = ({ state }: Document<Shipment>): boolean => troubleOf(state) !== undefined && (query.state === undefined || troubleOf(state) === query.state);
+      const { items, next } = await list<Document<Shipment>>(kernel.store, { collection: collections.shipments, noun: 'shipment', limit: query.limit, after: query.after, keep });
+      return { status: 200, json: { items: items.map((row) => bookingView(partsOf(row.key)[1]!, row.body.state)), next } };
+    },
+    async retryBooking(kernel, { params }): Promise<Reply> {
+      const outcome = await execute(kernel, shipments, { id: params.id, command: { do: 'retry', at: now(kernel) } }, { correlationid: params.id });
+      if (isRefusal(outcome)) return outcome;
+      await book(kernel, params.id, outcome.state, { correlationid: params.id });
+      return { status: 202 };
+    },
+    resolveBooking: (kernel, { params, body }) => resolveBooking(kernel, params.id, body),
   },
 
   ticks: {
@@ -46,8 +60,32 @@ export const shipping: Service<'shipping'> = {
   },
 };
 
+const now = (kernel: Kernel): string => timestamp(kernel.clock.now());
+
 async function track(kernel: Kernel, fact: TrackingFact): Promise<void> {
   await execute(kernel, parcels, { id: parcelId(fact), command: { do: 'track', fact } }, { id: fact.noticeId });
+}
+
+// ---------------------------------------------------------------- what people see and say
+
+function bookingView(orderId: string, shipment: Shipment): BookingView {
+  const { claimedAt, refused, leftOver } = shipment;
+  return { orderId, state: troubleOf(shipment)!, claimedAt: claimedAt!, ...(refused ? { detail: refused } : {}), ...(leftOver ? { parcel: leftOver } : {}) };
+}
+
+/** A person knows what became of it: the carrier has this parcel, or, of one that was left over, it has been called back. */
+async function resolveBooking(kernel: Kernel, orderId: string, { carrier, trackingNumber, trackingUrl }: ResolveBooking): Promise<Reply> {
+  const cause = { correlationid: orderId };
+  const row = await kernel.store.get<Document<Shipment>>(partitionOf(collections.shipments, orderId), key('shipment', orderId));
+  const trouble = row && troubleOf(row.body.state);
+  if (!row || trouble === undefined) return notInTrouble;
+  if (trouble === 'leftOver') {
+    const outcome = await execute(kernel, shipments, { id: orderId, command: { do: 'calledBack' } }, cause);
+    return isRefusal(outcome) ? outcome : { status: 204 };
+  }
+  if (carrier === undefined || trackingNumber === undefined) return refuse(422, 'no-parcel', 'say which parcel the carrier has: carrier and trackingNumber');
+  await confirm(kernel, orderId, { carrier: carrier.toLowerCase(), trackingNumber, ...(trackingUrl === undefined ? {} : { trackingUrl }) }, row.body.state.claimedAt!, cause);
+  return { status: 204 };
 }
 
 // ---------------------------------------------------------------- booking
@@ -98,8 +136,8 @@ async function ask(kernel: Kernel, orderId: string): Promise<Became> {
 
 async function note(kernel: Kernel, orderId: string, { claimedAt }: Shipment, became: Became, cause: Cause): Promise<void> {
   if (typeof became === 'object') {
-    if ('refused' in became) await execute(kernel, shipments, { id: orderId, command: { do: 'giveUp', refused: became.refused } }, cause);
-    else await confirm(kernel, orderId, became, cause);
+    if ('refused' in became) await execute(kernel, shipments, { id: orderId, command: { do: 'giveUp', orderId, refused: became.refused, at: now(kernel) } }, cause);
+    else await confirm(kernel, orderId, became, claimedAt!, cause);
     return;
   }
   kernel.log.warn({ orderId, became }, 'a booking is not confirmed; it waits for the sweep');
@@ -108,9 +146,9 @@ async function note(kernel: Kernel, orderId: string, { claimedAt }: Shipment, be
 }
 
 /** The parcel is told its order before OrderFulfillment is said, so a crash between the two is made good by whoever comes back. */
-async function confirm(kernel: Kernel, orderId: string, booking: Booking, cause: Cause): Promise<void> {
+async function confirm(kernel: Kernel, orderId: string, booking: Booking, bookedAt: string, cause: Cause): Promise<void> {
   const { carrier, trackingNumber } = booking;
-  await execute(kernel, parcels, { id: parcelId(booking), command: { do: 'assign', orderId, carrier, trackingNumber } }, cause);
+  await execute(kernel, parcels, { id: parcelId(booking), command: { do: 'assign', orderId, carrier, trackingNumber, bookedAt } }, cause);
   await execute(kernel, shipments, { id: orderId, command: { do: 'confirm', orderId, booking } }, cause);
 }
 

@@ -96,7 +96,11 @@ async function pollProducts(kernel: Kernel): Promise<void> {
   try {
     const partitions = await kernel.stream.partitions('products');
     const options = { stream: 'products', signal: stop.signal, untilDry: true, lost };
-    await Promise.all(partitions.map((partition) => follow(kernel, website as AnyService, { ...options, partition })));
+    const poll = async (partition: string): Promise<void> => {
+      const children = await follow(kernel, website as AnyService, { ...options, partition });
+      await Promise.all((children ?? []).map(poll));
+    };
+    await Promise.all(partitions.map(poll));
   } finally {
     done.abort();
   }

@@ -6,7 +6,7 @@ import { forgetSeen } from '../../core/kernel/forget.ts';
 import { list, rowsOf } from '../../core/kernel/list.ts';
 import { say, type Fact, type Model } from '../../core/kernel/model.ts';
 import { parkedKeys, retryParked } from '../../core/kernel/park.ts';
-import type { DeadLetter } from '../../core/kernel/receive.ts';
+import type { DeadLetter } from '../../core/kernel/dead.ts';
 import { stuckRows } from '../../core/kernel/relay.ts';
 import type { AnyService } from '../../core/kernel/service.ts';
 import { startPump } from '../../handlers/pump.ts';
@@ -247,14 +247,14 @@ describe('kernel', () => {
       await w.play(Promise.all([pass(w, placed(b)), pass(w, placed(a)), pass(w, placed('c'.repeat(26)))]));
       await w.play(pass(w, placed(a, 1)));
       await w.play(pass(w, cancelled(a, 2)));
-      const stuck = await stuckRows(w.kernel.store);
+      const stuck = await stuckRows(w.kernel);
       expect(stuck.map(({ body }) => body.message.id)).to.deep.equal([`${a}:OrderPlaced:0`]);
       expect(stuck[0]!.body.stuck).to.include('tooLarge');
       expect(w.engines.queue.count('reserve-stock'), 'the neighbour in the same batch was sent').to.equal(2);
       expect(saidTo(w, 'orders').filter(({ subject }) => subject === a).map(({ sequence }) => Number(sequence))).to.deep.equal([0, 1, 2]);
       await w.clock.advance(3_600_000);
       await w.play(w.kernel.relay.sweep(30));
-      expect(await stuckRows(w.kernel.store), 'it stays until a person comes').to.have.length(1);
+      expect(await stuckRows(w.kernel), 'it stays until a person comes').to.have.length(1);
     });
 
     it('gives up no road because another one is hopeless', async () => {
@@ -265,7 +265,7 @@ describe('kernel', () => {
       await w.clock.advance(600_000);
       await w.play(w.kernel.relay.sweep(30));
       expect(saidTo(w, 'orders')).to.have.length(1);
-      expect((await stuckRows(w.kernel.store)).map(({ body }) => body.roads)).to.deep.equal([[{ kind: 'queue', channel: 'reserve-stock' }]]);
+      expect((await stuckRows(w.kernel)).map(({ body }) => body.roads)).to.deep.equal([[{ kind: 'queue', channel: 'reserve-stock' }]]);
     });
 
     it('sends twice after a crash between send and drop, and never loses', async () => {
@@ -513,7 +513,7 @@ describe('kernel', () => {
     const position = (w: World): { after?: string; starts: number; suspect?: string } | undefined =>
       w.rows<{ after?: string; starts: number }>('position').find((row) => row.key === key('position', 'shipping', 'orders', '0'))?.body;
     const [aa, bb, cc] = [...'abc'].map((letter) => letter.repeat(26)) as [string, string, string];
-    const followOnce = (w: World, services: readonly AnyService[], more: object = {}): Promise<void> =>
+    const followOnce = (w: World, services: readonly AnyService[], more: object = {}): Promise<unknown> =>
       follow(w.kernel, services.find(({ name }) => name === 'shipping')!, { stream: 'orders', partition: '0', signal: new AbortController().signal, untilDry: true, ...more });
 
     it('handles the events of one key in order, and those of other keys meanwhile', async () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { DataOf, EventName } from '../../core/flow.ts';
-import { say } from '../../core/kernel/model.ts';
+import { say, type Fact } from '../../core/kernel/model.ts';
 import { handle } from '../../core/kernel/receive.ts';
 import type { AnyService } from '../../core/kernel/service.ts';
 import type { MailState, Milestone } from '../../core/notification/events.ts';
@@ -22,13 +22,14 @@ const parcel = { carrier: 'ups', trackingNumber: '1Z' };
 
 describe('notification', () => {
   describe('the letters of an order', () => {
-    const hear = (milestone: Milestone, reached: Partial<Reached> = {}, order?: OrderPlaced): LettersCommand => ({ do: 'hear', milestone, reached: { at: at(1), ...reached }, now: at(9), ...(order ? { order } : {}) });
+    const hear = (milestone: Milestone, reached: Partial<Reached> = {}, order?: OrderPlaced): LettersCommand => ({ do: 'hear', milestone, reached: { at: at(1), ...reached }, by: 'me', now: at(9), ...(order ? { order } : {}) });
     const confirmation = hear('confirmation', {}, placed);
     const confirm = (milestone: Milestone, state: Exclude<MailState, 'sending'>): LettersCommand => ({ do: 'confirm', milestone, state, now: at(9) });
-    const claim = (milestone: Milestone): LettersCommand => ({ do: 'claim', milestone, now: at(9) });
+    const claim = (milestone: Milestone): LettersCommand => ({ do: 'claim', milestone, by: `${milestone} again`, now: at(9) });
+    const claimed = (facts: readonly Fact[]): Milestone[] => facts.flatMap(({ type, data }) => (type === 'MailClaimed' ? [(data as { milestone: Milestone }).milestone] : []));
     const lastClaims = (...commands: LettersCommand[]): Milestone[] => {
       const { last } = given(letters, ...commands);
-      return 'refused' in last ? [] : claimsOf(last);
+      return 'refused' in last ? [] : claimed(last);
     };
 
     it('are claimed once per milestone, ever', () => {
@@ -47,6 +48,23 @@ describe('notification', () => {
       expect(lastClaims(confirmation, claim('confirmation'))).to.deep.equal([]);
       expect(lastClaims(confirmation, confirm('confirmation', 'waiting'), claim('confirmation'))).to.deep.equal(['confirmation']);
       for (const state of ['sent', 'uncertain', 'refused'] as const) expect(lastClaims(confirmation, confirm('confirmation', state), claim('confirmation'))).to.deep.equal([]);
+    });
+
+    it('are sent by whoever has claimed them, also when he never heard that his claim was taken', () => {
+      const { state } = given(letters, confirmation, confirmation);
+      expect(claimsOf(state, 'me')).to.deep.equal(['confirmation']);
+      expect(claimsOf(state, 'somebody else')).to.deep.equal([]);
+      expect(claimsOf(given(letters, confirmation, confirm('confirmation', 'sent')).state, 'me')).to.deep.equal([]);
+    });
+
+    it('are a person\'s when they are uncertain or refused: he says that they were sent, or has them sent again', () => {
+      const resolve = (state: 'sent' | 'waiting'): LettersCommand => ({ do: 'resolve', milestone: 'confirmation', state, now: at(9) });
+      for (const doubtful of ['uncertain', 'refused'] as const) {
+        for (const state of ['sent', 'waiting'] as const) expect(given(letters, confirmation, confirm('confirmation', doubtful), resolve(state)).state.mails.confirmation?.state).to.equal(state);
+      }
+      for (const sure of ['sent', 'waiting'] as const) expect(given(letters, confirmation, confirm('confirmation', sure), resolve('waiting')).last).to.include({ status: 409 });
+      expect(given(letters, confirmation, resolve('sent')).last, 'somebody is sending it at this moment').to.include({ status: 409 });
+      expect(given(letters, resolve('sent')).last).to.include({ status: 404 });
     });
 
     it('stay sent, whatever is said of them later', () => {
@@ -68,7 +86,7 @@ describe('notification', () => {
       for (const arrival of permutations(all)) {
         const often = given(letters, ...withRepeats(arrival));
         expect(often.state).to.deep.equal(state);
-        expect(claimsOf(often.facts)).to.have.members(['confirmation', 'backorder', 'shipped', 'delivered', 'cancelled']).and.have.length(5);
+        expect(claimed(often.facts)).to.have.members(['confirmation', 'backorder', 'shipped', 'delivered', 'cancelled']).and.have.length(5);
       }
     });
   });

@@ -4,7 +4,7 @@ import { handle } from '../../core/kernel/receive.ts';
 import type { AnyService } from '../../core/kernel/service.ts';
 import { shipping, sweepBookings } from '../../core/shipping/index.ts';
 import { parcels, type ParcelCommand } from '../../core/shipping/parcel.ts';
-import { isClaimed, shipments, type Shipment, type ShipmentCommand } from '../../core/shipping/shipment.ts';
+import { isClaimed, shipments, troubleOf, type Shipment, type ShipmentCommand } from '../../core/shipping/shipment.ts';
 import { Defect, PortError, type Booking, type Message, type OutboxBody, type TrackingStatus } from '../../ports/index.ts';
 import { home } from '../support/client.ts';
 import { given, permutations, types, withRepeats } from '../support/given.ts';
@@ -22,7 +22,7 @@ describe('shipping', () => {
     const ship: ShipmentCommand = { do: 'ship', shipTo: { ...home, name: 'Anna' }, items: [{ sku: 'A', quantity: 1 }], at: at(1) };
     const stop: ShipmentCommand = { do: 'stop', orderId, at: at(2) };
     const confirm: ShipmentCommand = { do: 'confirm', orderId, booking };
-    const giveUp: ShipmentCommand = { do: 'giveUp', refused: 'no such postcode' };
+    const giveUp: ShipmentCommand = { do: 'giveUp', orderId, refused: 'no such postcode', at: at(3) };
     const doubt: ShipmentCommand = { do: 'doubt' };
 
     it('claims the booking first, and says OrderFulfillment when it is confirmed', () => {
@@ -41,9 +41,33 @@ describe('shipping', () => {
     });
 
     it('is not stopped by one that comes after', () => {
-      expect(given(shipments, ship, stop).last).to.deep.equal([]);
-      expect(given(shipments, ship, doubt, stop).last, 'nobody knows, so it may have been booked').to.deep.equal([]);
-      expect(given(shipments, ship, confirm, stop).last).to.deep.equal([]);
+      for (const before of [[ship], [ship, doubt], [ship, confirm]]) {
+        const { last, state } = given(shipments, ...before, stop);
+        expect(types(last), 'it is remembered, so that nobody takes it for lost').to.deep.equal(['CancellationTooLate']);
+        expect([state.tooLateAt, state.stoppedAt]).to.deep.equal([at(2), undefined]);
+        expect(given(shipments, ...before, stop, stop).last).to.deep.equal([]);
+      }
+    });
+
+    it('is stopped by a cancellation that came too late, when the carrier then refuses', () => {
+      expect(types(given(shipments, ship, stop, giveUp).last)).to.deep.equal(['BookingRefused', 'ShippingStopped']);
+    });
+
+    it('is left over when the carrier took it after all and the order was cancelled because he had refused: a person calls it back', () => {
+      const { last, state } = given(shipments, ship, giveUp, stop, confirm);
+      expect(types(last)).to.deep.equal(['BookingLeftOver']);
+      expect(troubleOf(state)).to.equal('leftOver');
+      expect(given(shipments, ship, giveUp, stop, confirm, confirm).last).to.deep.equal([]);
+      expect(troubleOf(given(shipments, ship, giveUp, stop, confirm, { do: 'calledBack' }).state)).to.equal(undefined);
+    });
+
+    it('is booked again when a person says so, and only if it is uncertain or refused', () => {
+      const retry: ShipmentCommand = { do: 'retry', at: at(7) };
+      for (const trouble of [giveUp, doubt]) {
+        const { state } = given(shipments, ship, trouble, retry);
+        expect([isClaimed(state), state.claimedAt, troubleOf(state), shipments.busy!(state)]).to.deep.equal([true, at(7), undefined, true]);
+      }
+      for (const fine of [[], [ship], [ship, confirm], [stop], [ship, giveUp, stop]]) expect(given(shipments, ...fine, retry).last).to.include({ status: 409 });
     });
 
     it('can still be stopped when the carrier will not take it', () => {
@@ -55,7 +79,7 @@ describe('shipping', () => {
       expect([busy(), busy(ship), busy(ship, confirm), busy(ship, giveUp), busy(ship, doubt), busy(stop)]).to.deep.equal([false, true, false, false, false, false]);
     });
 
-    it('is confirmed also after doubt, and never after it was stopped', () => {
+    it('is confirmed also after doubt, and never without a claim', () => {
       expect(types(given(shipments, ship, doubt, confirm).last)).to.deep.equal(['OrderFulfillment']);
       expect(() => given(shipments, stop, confirm)).to.throw(Defect);
     });
@@ -66,7 +90,7 @@ describe('shipping', () => {
           const { state, facts } = given(shipments, ...told);
           const booked = isClaimed(state);
           expect(booked).to.equal(arrival[0] === ship);
-          expect(types(facts)).to.deep.equal([booked ? 'BookingClaimed' : 'ShippingStopped']);
+          expect(types(facts)).to.deep.equal(booked ? ['BookingClaimed', 'CancellationTooLate'] : ['ShippingStopped']);
         }
       }
       const end = given(shipments, ship, confirm);
@@ -76,7 +100,7 @@ describe('shipping', () => {
   });
 
   describe('a parcel', () => {
-    const assign: ParcelCommand = { do: 'assign', orderId, carrier: 'ups', trackingNumber: '1Z' };
+    const assign: ParcelCommand = { do: 'assign', orderId, carrier: 'ups', trackingNumber: '1Z', bookedAt: at(0) };
     const track = (status: TrackingStatus, minute: number, noticeId = `${status}${minute}`): ParcelCommand =>
       ({ do: 'track', fact: { carrier: 'ups', trackingNumber: '1Z', status, occurredAt: at(minute), noticeId } });
 
@@ -101,7 +125,8 @@ describe('shipping', () => {
     });
 
     it('takes a second delivery for the first, and a repeated notice for one', () => {
-      expect(given(parcels, assign, track('delivered', 4), track('delivered', 9)).last).to.deep.equal([]);
+      expect(types(given(parcels, assign, track('delivered', 4), track('delivered', 9)).facts)).to.deep.equal(['ParcelAssigned', 'ParcelTracked', 'OrderDelivered', 'ParcelTracked']);
+      expect(given(parcels, assign, track('delivered', 4), track('inTransit', 9)).last).to.deep.equal([]);
       expect(given(parcels, assign, track('inTransit', 2, 'n'), track('inTransit', 2, 'n')).last).to.deep.equal([]);
     });
 
@@ -110,9 +135,20 @@ describe('shipping', () => {
       expect(given(parcels, ...many).state.timeline).to.have.length(30);
     });
 
-    it('belongs to one order', () => {
+    it('belongs to the order that was booked last, when the carrier uses its number again: what he said before was of the other', () => {
+      const again: ParcelCommand = { ...assign, orderId: other, bookedAt: '2027-03-01T09:00:00.000Z' };
+      const march = (day: number, noticeId: string): ParcelCommand =>
+        ({ do: 'track', fact: { carrier: 'ups', trackingNumber: '1Z', status: 'delivered', occurredAt: `2027-03-0${day}T09:00:00.000Z`, noticeId } });
       expect(given(parcels, assign, assign).last).to.deep.equal([]);
-      expect(() => given(parcels, assign, { ...assign, orderId: other })).to.throw(Defect);
+      const { state, last } = given(parcels, assign, track('delivered', 4), again);
+      expect(types(last)).to.deep.equal(['ParcelAssigned']);
+      expect(state).to.include({ orderId: other, status: 'unknown' });
+      for (const told of [[again, march(3, 'n')], [march(3, 'n'), again]]) {
+        const { facts } = given(parcels, assign, track('delivered', 4), ...told, track('delivered', 4, 'late'));
+        expect(facts.filter(({ type }) => type === 'OrderDelivered').map(({ data }) => [(data as { orderId: string }).orderId, (data as { deliveredAt: string }).deliveredAt])).to.deep.equal([
+          [orderId, at(4)], [other, '2027-03-03T09:00:00.000Z'],
+        ]);
+      }
     });
   });
 

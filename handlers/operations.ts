@@ -1,0 +1,21 @@
+import { operations } from '../core/operations/index.ts';
+import { http } from './host.ts';
+
+export const listDeadLetters = http('listDeadLetters', operations);
+export const getDeadLetter = http('getDeadLetter', operations);
+export const retryDeadLetter = http('retryDeadLetter', operations);
+export const retryDeadLetters = http('retryDeadLetters', operations);
+export const resolveDeadLetter = http('resolveDeadLetter', operations);
+export const listParked = http('listParked', operations);
+export const getParked = http('getParked', operations);
+export const retryParkedKey = http('retryParkedKey', operations);
+export const retryParkedKeys = http('retryParkedKeys', operations);
+export const resolveParked = http('resolveParked', operations);
+export const listStuck = http('listStuck', operations);
+export const getStuck = http('getStuck', operations);
+export const retryStuckRow = http('retryStuckRow', operations);
+export const retryStuckRows = http('retryStuckRows', operations);
+export const resolveStuck = http('resolveStuck', operations);
+export const orderStory = http('orderStory', operations);
+export const auditShop = http('auditShop', operations);
+export const sayByHand = http('sayByHand', operations);
