@@ -6,8 +6,8 @@ import { collections } from '../flow.ts';
 import { backOff } from './execute.ts';
 import { keepable, keyPart, reasonOf, renewed } from './dead.ts';
 import { changedMeanwhile, eachOf, findings, rowsOf, type Finding } from './list.ts';
-import { handle } from './receive.ts';
 import type { AnyService, Kernel } from './service.ts';
+import { handleInTime } from './watch.ts';
 
 /**
  * PARKING: an event that keeps failing by its own fault is set aside for its consumer, together with the later events of the same key, so that the rest of the
@@ -34,6 +34,8 @@ export interface Head {
   readonly notBefore: number;
   /** Tries that ended with the process. */
   readonly deaths: number;
+  /** Of the latest try. */
+  readonly tryId?: string;
   readonly at: string;
 }
 
@@ -62,7 +64,7 @@ export async function receiveEvent(kernel: Kernel, service: AnyService, stream: 
   if (head) return park(kernel, service, stream, event, head.body.reason);
   try {
     if (isMalformed(event.message)) return await park(kernel, service, stream, event, `malformed: ${event.message.malformed}`);
-    await handle(kernel, service, event.message);
+    await handleInTime(kernel, service, event.message);
   } catch (error) {
     if (isTransient(error)) throw error;
     kernel.log.error({ error, service: service.name, stream, key: event.partitionkey }, 'an event of a stream is parked');
@@ -207,19 +209,27 @@ async function release(kernel: Kernel, service: AnyService, partition: string, f
       continue;
     }
     const notBefore = kernel.clock.now() + waitAfter(head.body.attempts + 1);
-    const trying = await committed(kernel, partition, [replace(head, { ...head.body, deaths: deaths + 1, notBefore })]);
+    const trying = await begin(kernel, partition, head, { ...head.body, deaths: deaths + 1, notBefore, tryId: kernel.ids.random() });
     if (!trying) return false; // somebody else tries, or one more has been parked: the next round will see
     try {
       if (isMalformed(item.body.message)) throw new Error(`malformed: ${item.body.message.malformed}`);
-      await handle(kernel, service, item.body.message);
+      await handleInTime(kernel, service, item.body.message);
     } catch (error) {
       const blamed = { reason: reasonOf(error), attempts: head.body.attempts + 1, deaths: 0 };
       await note(kernel, partition, found.key, isTransient(error) ? { deaths, notBefore: head.body.notBefore } : blamed);
       return false;
     }
     deaths = 0;
-    await committed(kernel, partition, [replace({ ...head, version: trying[0]! }, { ...head.body, attempts: 0, deaths, notBefore }), remove(item)]);
+    await committed(kernel, partition, [replace(trying, { ...head.body, attempts: 0, deaths, notBefore }), remove(item)]);
   }
+}
+
+/** Writes a try down. By its id we know it again when the answer got lost: else it would look like one that ended with the process. */
+async function begin(kernel: Kernel, partition: string, head: Row<Head>, body: Head): Promise<Row<Head> | undefined> {
+  const versions = await committed(kernel, partition, [replace(head, body)]);
+  if (versions) return { key: head.key, version: versions[0]!, body };
+  const found = await kernel.store.get<Head>(partition, head.key);
+  return found?.body.tryId === body.tryId ? found : undefined;
 }
 
 async function note(kernel: Kernel, partition: string, rowKey: string, news: Partial<Head>): Promise<void> {

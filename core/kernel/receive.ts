@@ -3,6 +3,7 @@ import { events, isEventName, type EventName } from '../flow.ts';
 import { bury, reasonOf } from './dead.ts';
 import { isTooOld } from './forget.ts';
 import type { AnyService, Kernel } from './service.ts';
+import { handleInTime } from './watch.ts';
 
 /**
  * RECEIVING: what happens to a message that was handed to us, by pump or platform alike. The kind of a failure decides (ports/errors.ts).
@@ -39,7 +40,7 @@ export async function receiveWork(kernel: Kernel, service: AnyService, received:
   if (isMalformed(message)) return bury(kernel, service, latest, `malformed: ${message.malformed}`);
   if (attempts > attemptsMax) return bury(kernel, service, latest, 'maxAttempts');
   try {
-    await handle(kernel, service, message);
+    await handleInTime(kernel, service, message);
   } catch (error) {
     kernel.log.warn({ error, service: service.name, message: message.id, attempts }, 'a message of a queue failed');
     if (error instanceof Invalid) return bury(kernel, service, latest, `invalid: ${error.message}`);

@@ -465,6 +465,14 @@ describe('kernel', () => {
       expect(dead().map(({ reason }) => reason)).to.deep.equal(['maxAttempts']);
     });
 
+    it('is retried when its handler never comes to its end, and dead when that happens every time', async () => {
+      const { w, times, dead } = await receiving(() => new Promise(() => {}));
+      send(w, text());
+      await w.clock.advance(3 * 3_600_000);
+      expect(times).to.have.length(10);
+      expect(dead().map(({ reason }) => reason)).to.deep.equal(['maxAttempts: Defect: no end after 300 s']);
+    });
+
     it('keeps the lock of what takes long, so that nobody else gets it meanwhile', async () => {
       const { w, times } = await receiving(() => w.clock.sleep(180_000).then(() => undefined));
       let renewals = 0;
@@ -534,6 +542,21 @@ describe('kernel', () => {
       expect(others).to.deep.equal([]);
       expect(parked).to.include({ consumer: 'shipping', stream: 'orders', partitionkey: aa, reason: 'Defect: by the test', items: 2 });
       expect(position(w)?.after, 'the position has moved past it').to.equal('5');
+    });
+
+    it('gives up a handler that never comes to its end: its event is parked, its neighbours are not held, and it is tried again', async () => {
+      let hanging = true;
+      const { services, heard } = listener((message) => (message.subject === aa && hanging ? new Promise<undefined>(() => {}) : undefined));
+      const w = await world({ services });
+      append(w, cancelled(aa, 0), cancelled(bb, 0), cancelled(aa, 1));
+      await w.clock.advance(290_000);
+      expect([heard, await w.play(parkedKeys(w.kernel))]).to.deep.equal([['b0'], []]);
+      expect(w.log.lines.some(({ text }) => text === 'a handler takes long')).to.equal(true);
+      await w.clock.advance(15_000);
+      expect((await w.play(parkedKeys(w.kernel)))[0]).to.include({ partitionkey: aa, reason: 'Defect: no end after 300 s', items: 2 });
+      hanging = false;
+      await w.settle();
+      expect(heard).to.deep.equal(['b0', 'a0', 'a1']);
     });
 
     it('replays a parked key in order by itself when the cause is gone, and what comes in meanwhile behind it', async () => {
@@ -803,12 +826,33 @@ describe('kernel', () => {
       append(w, cancelled(aa, 0));
       await w.clock.advance(1_000);
       mood = 'kills';
-      for (let part = 0; part < 6; part++) {
+      for (let part = 0; part < 60; part++) {
         const before = deaths;
-        await w.clock.advance(700_000);
+        await w.clock.advance(100_000);
         if (deaths > before) await w.restart();
       }
       expect(deaths).to.equal(3);
+    });
+
+    it('takes no try whose answer got lost for one that ended the process', async () => {
+      const { services, heard } = listener((message) => (message.subject === aa && sick ? new Defect('by the test') : undefined));
+      let sick = true;
+      const w = await world({ services });
+      append(w, cancelled(aa, 0));
+      await w.clock.advance(1_000);
+      const head = (): { deaths: number } | undefined => w.rows<{ deaths: number }>('parked')[0]?.body;
+      // Each answer that says that a try has been written down is lost.
+      w.interfere = async (call, work) => {
+        const answer = await work();
+        if (call.method === 'commit' && JSON.stringify(call.args).includes('\\"deaths\\":1')) throw unavailable();
+        return answer;
+      };
+      await w.clock.advance(3_600_000);
+      expect(head()?.deaths).to.equal(0);
+      sick = false;
+      w.interfere = undefined;
+      await w.settle();
+      expect(heard).to.deep.equal(['a0']);
     });
 
     it('suspects nobody after a clean end', async () => {
