@@ -69,26 +69,47 @@ export function startPump(kernel: Kernel, services: readonly AnyService[], optio
   };
 }
 
-/** Receives while there is room, handles many at once, keeps the locks of what takes long. */
+/** A message that has come so often may be one that ends the process. */
+const unsuspectedAttempts = 3;
+const aloneSeconds = 5;
+
+/**
+ * Receives while there is room, handles many at once, keeps the locks of what takes long.
+ *
+ * A message that ends the process counts an attempt for all that were under way with it, and a few such deaths would make dead letters of them. So every start begins
+ * with one message and lets their number grow with success, and one that has come suspiciously often is handled alone: if it is not the one, it is done, and if it is,
+ * it dies alone. It is not waited for any longer than `aloneSeconds`: by then the process would have ended.
+ */
 async function work(kernel: Kernel, service: AnyService, { channel }: Subscription, signal: AbortSignal, atOnce: number): Promise<void> {
   const underWay = new Set<Turn>();
   const renewing = renewLocks(kernel, underWay, signal);
+  let room = 1;
   while (!signal.aborted) {
-    if (underWay.size >= atOnce) await Promise.race([...underWay].map(({ settled }) => settled));
-    const received = await kernel.queue.receive(channel, { max: Math.max(1, atOnce - underWay.size), waitSeconds: 20, signal }).catch((error: unknown) => {
+    if (underWay.size >= room) await Promise.race([...underWay].map(({ settled }) => settled));
+    const received = await kernel.queue.receive(channel, { max: Math.max(1, room - underWay.size), waitSeconds: 20, signal }).catch((error: unknown) => {
       if (!signal.aborted) kernel.log.warn({ error, channel }, 'receiving failed');
       return kernel.clock.sleep(500, signal).then((): Received[] => []);
     });
-    for (const each of received) {
-      const turn: Turn = { latest: each, settled: Promise.resolve() };
-      underWay.add(turn);
-      turn.settled = receiveWork(kernel, service, each, () => turn.latest)
+    const turns = received.map((each): Turn => ({ latest: each, settled: Promise.resolve() }));
+    for (const turn of turns) underWay.add(turn);
+    for (const turn of turns) {
+      const suspect = turn.latest.attempts > unsuspectedAttempts;
+      if (suspect) await forAWhile(kernel, Promise.all([...underWay].map(({ settled }) => settled)));
+      turn.settled = receiveWork(kernel, service, turn.latest, () => turn.latest)
         .catch((error: unknown) => kernel.log.warn({ error, channel }, 'a message could not be settled; it will come again'))
         .then(() => void underWay.delete(turn));
+      if (suspect) await forAWhile(kernel, turn.settled);
+      void turn.settled.then(() => (room = suspect ? 1 : Math.min(atOnce, room + 1)));
     }
   }
   await Promise.all([...underWay].map(({ settled }) => settled));
   await renewing;
+}
+
+/** Waits for work, but not longer than `aloneSeconds`. */
+async function forAWhile(kernel: Kernel, work: Promise<unknown>): Promise<void> {
+  const done = new AbortController();
+  await Promise.race([work.finally(() => done.abort()), kernel.clock.sleep(aloneSeconds * 1_000, done.signal)]);
 }
 
 interface Turn {

@@ -473,6 +473,30 @@ describe('kernel', () => {
       expect(dead().map(({ reason }) => reason)).to.deep.equal(['maxAttempts: Defect: no end after 300 s']);
     });
 
+    it('that ends the process takes none of its neighbours with it', async () => {
+      let killed = false;
+      const handled = new Set<string>();
+      const { w, dead } = await receiving(async (message) => {
+        if (killed || message.id === 'killer') {
+          killed = true;
+          return new Promise(() => {});
+        }
+        await w.clock.sleep(1_000);
+        handled.add(message.id);
+        return undefined;
+      });
+      for (let n = 0; n < 60; n++) send(w, JSON.stringify({ ...placed(a).message, id: n === 30 ? 'killer' : `neighbour ${n}` }));
+      w.interfere = (_, work) => (killed ? new Promise(() => {}) : work());
+      for (let step = 0; step < 3_000 && (dead().length === 0 || handled.size < 59); step++) {
+        await w.clock.advance(1_000);
+        if (!killed) continue;
+        killed = false;
+        await w.restart();
+      }
+      expect(dead().map(({ message }) => (message as Message).id)).to.deep.equal(['killer']);
+      expect(handled.size).to.equal(59);
+    });
+
     it('keeps the lock of what takes long, so that nobody else gets it meanwhile', async () => {
       const { w, times } = await receiving(() => w.clock.sleep(180_000).then(() => undefined));
       let renewals = 0;
@@ -485,10 +509,17 @@ describe('kernel', () => {
     });
 
     it('handles many at once, and finishes what is under way before it stops', async () => {
-      const { w, times } = await receiving(() => w.clock.sleep(10_000).then(() => undefined));
-      for (let n = 0; n < 100; n++) send(w, text(placed(String(n).padStart(26, '0'))));
+      let slow = false;
+      const { w, times } = await receiving(() => (slow ? w.clock.sleep(10_000).then(() => undefined) : undefined));
+      const sendMany = (): void => {
+        for (let n = 0; n < 100; n++) send(w, text(placed(String(n).padStart(26, '0'))));
+      };
+      sendMany();
+      await w.settle();
+      slow = true;
+      sendMany();
       await w.clock.advance(1_000);
-      expect(times).to.have.length(100);
+      expect(times).to.have.length(200);
       await w.stop();
       worlds.pop();
       expect(w.engines.queue.count('reserve-stock')).to.equal(0);
