@@ -224,6 +224,7 @@ async function arrive(kernel: Parameters<typeof receive>[0], receipt: string): P
 
 /** Nothing is left that could be done: no waiting order is payable, and where there is enough for all, all have it. */
 function checkEnd(world: World, { books }: Stage, shipping: ReadonlyMap<number, string>): void {
+  books.checkAll();
   const end = (n: number): string => books.orders.get(orderId(n))?.state ?? 'unknown';
   const sellable = new Map([...books.stocks].map(([sku, stock]) => [sku, stock.received]));
   const wanted = Object.entries(world.orders).filter(([n]) => shipping.get(Number(n)) !== 'stopped');

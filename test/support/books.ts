@@ -1,11 +1,12 @@
 import { expect } from 'chai';
 import { partsOf, type Message, type RawWrite } from '../../ports/index.ts';
 import { events, isEventName } from '../../core/flow.ts';
-import { emptyStock, partsOf as cut, type Claim, type Order, type PartState, type Stock } from '../../core/inventory/rows.ts';
+import { emptyStock, partsOf as cut, type Claim, type Order, type Part, type PartState, type Stock } from '../../core/inventory/rows.ts';
 
 /**
  * THE BOOKS of Inventory, kept by an auditor who sees every commit and nothing else. After each one he checks everything that has to hold at every moment; his own
- * arithmetic is done anew from parts, claims and receipts, so an error of the service is not repeated here.
+ * arithmetic is done anew from parts, claims and receipts, so an error of the service is not repeated here. What a commit does not touch, it cannot have changed: checked
+ * are the products and orders that it touches, so that the books can also be kept of thousands of orders; `checkAll` checks everything.
  */
 export interface Books {
   readonly orders: ReadonlyMap<string, Order>;
@@ -23,6 +24,7 @@ export interface Books {
   claimsOf(orderId: string): string[];
   partsOf(orderId: string): PartState[];
   words(orderId: string): string[];
+  checkAll(): void;
 }
 
 interface Place {
@@ -38,29 +40,55 @@ export function createBooks(): Books {
   const orders = new Map<string, Order>();
   const stocks = new Map<string, Stock>();
   const parts = new Map<string, PartState>();
-  const claims = new Map<string, Place>();
-  const receipts = new Map<string, { sku: string; quantity: number }>();
+  const cuts = new Map<string, readonly Part[]>();
+  /** The lines of all orders, by product: in which part each stands. */
+  const lines = new Map<string, { readonly part: string; readonly quantity: number }[]>();
+  /** By product, and of those the row keys by order. */
+  const claims = new Map<string, Map<string, Place>>();
+  const filed = new Map<string, Set<string>>();
+  const received = new Map<string, number>();
   /** `sku version` → available, of all times. */
   const history = new Map<string, number>();
   const said: Message[] = [];
+  const told = new Map<string, string[]>();
+  const ids = new Set<string>();
   const open = new Set<string>();
   let commits = 0;
   let shared = 0;
   let rowsMax = 0;
 
   const partAt = (partition: string, rowKey: string): string => `${partition} ${rowKey}`;
-  const mine = (orderId: string): { state: PartState; lines: readonly { sku: string; quantity: number }[] }[] => {
-    const order = orders.get(orderId);
-    return order ? cut(orderId, order).map((part) => ({ state: parts.get(partAt(part.partition, part.key)) ?? idle, lines: part.lines })) : [];
-  };
+  const mine = (orderId: string): PartState[] => (cuts.get(orderId) ?? []).map((part) => parts.get(partAt(part.partition, part.key)) ?? idle);
   const idle: PartState = { epoch: 0, state: 'idle', claims: [], levels: [] };
+  const claimsOn = (sku: string): Map<string, Place> => claims.get(sku) ?? new Map<string, Place>();
+
+  /** Its lines never change. */
+  function setOrder(orderId: string, order: Order): void {
+    expect(cuts.has(orderId) && order.lines.length !== orders.get(orderId)!.lines.length, `${orderId} keeps its lines`).to.equal(false);
+    orders.set(orderId, order);
+    if (cuts.has(orderId)) return;
+    cuts.set(orderId, cut(orderId, order));
+    for (const part of cuts.get(orderId)!) {
+      for (const { sku, quantity } of part.lines) lines.set(sku, [...(lines.get(sku) ?? []), { part: partAt(part.partition, part.key), quantity }]);
+    }
+  }
+
+  function setClaim(rowKey: string, place: Place | undefined): void {
+    const [, sku = '', , orderId = ''] = partsOf(rowKey);
+    if (!claims.has(sku)) claims.set(sku, new Map());
+    if (!filed.has(orderId)) filed.set(orderId, new Set());
+    if (place) claims.get(sku)!.set(rowKey, place);
+    else claims.get(sku)!.delete(rowKey);
+    if (place) filed.get(orderId)!.add(rowKey);
+    else filed.get(orderId)!.delete(rowKey);
+  }
 
   function write(partition: string, { op, key: rowKey, ...rest }: RawWrite): void {
     const [noun = '', a = '', b = '', c = ''] = partsOf(rowKey);
     const body: unknown = 'body' in rest ? JSON.parse(rest.body) : undefined;
     switch (noun) {
       case 'order':
-        orders.set(a, body as Order);
+        setOrder(a, body as Order);
         break;
       case 'open':
         if (op === 'delete') open.delete(a);
@@ -74,12 +102,12 @@ export function createBooks(): Books {
         setPart(partAt(partition, rowKey), body as PartState);
         break;
       case 'wait':
-        if (op === 'delete') claims.delete(rowKey);
-        else claims.set(rowKey, { sku: a, placedAt: b, ...(body as Claim) });
-        expect(c, 'a claim is filed under its order').to.equal(claims.get(rowKey)?.orderId ?? c);
+        setClaim(rowKey, op === 'delete' ? undefined : { sku: a, placedAt: b, ...(body as Claim) });
+        expect(c, 'a claim is filed under its order').to.equal(claimsOn(a).get(rowKey)?.orderId ?? c);
         break;
       case 'receipt':
-        receipts.set(rowKey, { sku: a, quantity: (body as { quantity: number }).quantity });
+        expect(op, 'a receipt is counted once').to.equal('create');
+        received.set(a, (received.get(a) ?? 0) + (body as { quantity: number }).quantity);
         break;
       case 'outbox':
         if (op === 'create') say((body as { message: Message }).message);
@@ -105,20 +133,23 @@ export function createBooks(): Books {
 
   function say(message: Message): void {
     expect(isEventName(message.type) && events[message.type].shape.safeParse(message.data).success, `${message.type} has its shape`).to.equal(true);
-    expect(said.some(({ id }) => id === message.id), `${message.id} is said once`).to.equal(false);
+    expect(ids.has(message.id), `${message.id} is said once`).to.equal(false);
+    ids.add(message.id);
     said.push(message);
+    told.set(message.subject, [...words(message.subject), message.type]);
   }
 
   /**
    * A part that becomes taken may take only what elder claims leave. Where several works share a commit, each must have come as if they had come one after the other:
    * their versions of the stock row tell the order. A new claim counts when it is certain that it came before.
    */
-  function judgeTakes(taken: readonly Taken[], claimsBefore: ReadonlySet<string>, before: ReadonlyMap<string, Stock>, rises: ReadonlySet<string>): void {
+  function judgeTakes(taken: readonly Taken[], claimsBefore: ReadonlyMap<string, ReadonlySet<string>>, before: ReadonlyMap<string, Stock>, rises: ReadonlySet<string>): void {
     const known = new Set([...rises, ...taken.map(({ sku, version }) => `${sku} ${version}`)]);
     for (const { orderId, sku, available, version } of taken) {
       const unknown = numbers((before.get(sku)?.version ?? 0) + 1, stocks.get(sku)!.version).filter((each) => !known.has(`${sku} ${each}`));
       const newOnesCount = unknown.every((each) => each < version);
-      const elder = [...claims].filter(([rowKey, claim]) => claim.sku === sku && ticketOf(claim) < ticketOf({ orderId, placedAt: orders.get(orderId)!.placedAt }) && (newOnesCount || claimsBefore.has(rowKey)));
+      const ticket = ticketOf({ orderId, placedAt: orders.get(orderId)!.placedAt });
+      const elder = [...claimsOn(sku)].filter(([rowKey, claim]) => ticketOf(claim) < ticket && (newOnesCount || claimsBefore.get(sku)!.has(rowKey)));
       const left = elder.reduce((sum, [, { quantity }]) => sum - quantity, available);
       expect(left, `${orderId} takes ${sku} only beyond what elder claims need`).to.be.at.least(0);
     }
@@ -130,7 +161,7 @@ export function createBooks(): Books {
       const [noun, orderId = ''] = partsOf(each.key);
       if (noun !== 'part' || each.op === 'delete' || parts.get(partAt(partition, each.key))?.state === 'taken') return [];
       const { state, levels } = JSON.parse(each.body) as PartState;
-      const part = cut(orderId, orders.get(orderId)!).find((one) => one.partition === partition && one.key === each.key)!;
+      const part = cuts.get(orderId)!.find((one) => one.partition === partition && one.key === each.key)!;
       return state === 'taken' ? part.lines.map(({ sku }, i) => ({ orderId, sku, available: levels[i]![0], version: levels[i]![1] })) : [];
     });
   }
@@ -138,46 +169,40 @@ export function createBooks(): Books {
   function free(sku: string, orderId: string): number {
     const ticket = ticketOf({ orderId, placedAt: orders.get(orderId)!.placedAt });
     let left = stocks.get(sku)?.available ?? 0;
-    for (const claim of claims.values()) if (claim.sku === sku && ticketOf(claim) < ticket) left -= claim.quantity;
+    for (const claim of claimsOn(sku).values()) if (ticketOf(claim) < ticket) left -= claim.quantity;
     return left;
   }
 
-  function checkStock(touched: ReadonlySet<string>): void {
-    const sums = new Map([...stocks.keys()].map((sku) => [sku, { received: 0, reserved: 0, shipped: 0, waiters: 0, waiting: 0 }]));
-    for (const { sku, quantity } of receipts.values()) sums.get(sku)!.received += quantity;
-    for (const orderId of orders.keys()) {
-      for (const { state, lines } of mine(orderId)) {
-        for (const { sku, quantity } of lines) {
-          if (state.state === 'taken') sums.get(sku)!.reserved += quantity;
-          if (state.state === 'shipped') sums.get(sku)!.shipped += quantity;
-        }
-      }
+  function checkStock(sku: string): void {
+    const sums = { received: received.get(sku) ?? 0, reserved: 0, shipped: 0, waiters: 0, waiting: 0 };
+    for (const { part, quantity } of lines.get(sku) ?? []) {
+      const state = parts.get(part)?.state;
+      if (state === 'taken') sums.reserved += quantity;
+      if (state === 'shipped') sums.shipped += quantity;
     }
-    for (const { sku, quantity } of claims.values()) {
-      sums.get(sku)!.waiters += 1;
-      sums.get(sku)!.waiting += quantity;
+    for (const { quantity } of claimsOn(sku).values()) {
+      sums.waiters += 1;
+      sums.waiting += quantity;
     }
-    for (const sku of touched) {
-      const { available, version: _, ...stock } = stocks.get(sku)!;
-      expect(stock, `the row of ${sku} is the sum of receipts, parts and claims`).to.deep.equal(sums.get(sku));
-      expect(available, `${sku}: received = available + reserved + shipped`).to.equal(stock.received - stock.reserved - stock.shipped);
-      expect(available, `no unit of ${sku} is sold twice`).to.be.at.least(0);
-    }
+    const { available, version: _, ...stock } = stocks.get(sku)!;
+    expect(stock, `the row of ${sku} is the sum of receipts, parts and claims`).to.deep.equal(sums);
+    expect(available, `${sku}: received = available + reserved + shipped`).to.equal(stock.received - stock.reserved - stock.shipped);
+    expect(available, `no unit of ${sku} is sold twice`).to.be.at.least(0);
   }
 
   function checkOrder(orderId: string, order: Order): void {
     const own = mine(orderId);
-    const filed = [...claims.values()].filter((claim) => claim.orderId === orderId).map(({ sku }) => sku);
-    const remembered = own.flatMap(({ state }) => (state.state === 'taken' ? [] : state.claims));
-    const all = (...states: PartState['state'][]): boolean => own.every(({ state }) => states.includes(state.state));
-    expect(filed.sort(), `${orderId}: the claims are those that the parts know`).to.deep.equal([...remembered].sort());
+    const claimed = claimsOf(orderId);
+    const remembered = own.flatMap((part) => (part.state === 'taken' ? [] : part.claims));
+    const all = (...states: PartState['state'][]): boolean => own.every(({ state }) => states.includes(state));
+    expect(claimed, `${orderId}: the claims are those that the parts know`).to.deep.equal([...remembered].sort());
     switch (order.state) {
       case 'waiting':
-        expect(own.some(({ state }) => state.state === 'taken'), `${orderId} waits and holds nothing`).to.equal(false);
-        expect(filed.length, `${orderId} waits and has a place in a queue`).to.be.greaterThan(0);
+        expect(own.some(({ state }) => state === 'taken'), `${orderId} waits and holds nothing`).to.equal(false);
+        expect(claimed.length, `${orderId} waits and has a place in a queue`).to.be.greaterThan(0);
         break;
       case 'reserved':
-        expect(all('taken', 'shipped') && own.every(({ state }) => state.epoch === order.epoch), `${orderId} is reserved: all parts are taken, in this attempt`).to.equal(true);
+        expect(all('taken', 'shipped') && own.every(({ epoch }) => epoch === order.epoch), `${orderId} is reserved: all parts are taken, in this attempt`).to.equal(true);
         break;
       case 'shipped':
         expect(all('shipped'), `${orderId} is shipped: all parts are`).to.equal(true);
@@ -188,7 +213,7 @@ export function createBooks(): Books {
       default:
     }
     const resting = order.state === 'reserved' || order.state === 'shipped' || order.state === 'cancelled';
-    if (resting) expect(filed, `${orderId} is done and claims nothing`).to.deep.equal([]);
+    if (resting) expect(claimed, `${orderId} is done and claims nothing`).to.deep.equal([]);
     if (order.state !== 'waiting') expect(open.has(orderId), `${orderId} is ${order.state}: it is open exactly while it is busy`).to.equal(!resting);
     expect(words(orderId).join(' '), `${orderId}: what it is told`).to.match(order.state === 'reserved' || order.state === 'shipped' ? /^(Backordered )?InventoryReserved$/ : /^(Backordered ?)?(InventoryReserved)?$/);
     if (['waiting', 'taking', 'undoing', 'queueing'].includes(order.state)) expect(words(orderId)).not.to.include('InventoryReserved');
@@ -196,22 +221,26 @@ export function createBooks(): Books {
   }
 
   function words(orderId: string): string[] {
-    return said.filter(({ subject }) => subject === orderId).map(({ type }) => type);
+    return told.get(orderId) ?? [];
+  }
+
+  function claimsOf(orderId: string): string[] {
+    return [...(filed.get(orderId) ?? [])].map((rowKey) => partsOf(rowKey)[1]!).sort();
   }
 
   /** Whoever listens keeps the highest version of each product, so each must be true, and none of a rise may be missing. */
   function checkLevels(messages: readonly Message[], before: ReadonlyMap<string, Stock>): void {
-    const told = new Set<string>();
+    const named = new Set<string>();
     for (const { type, data } of messages) {
       const levels = type === 'StockChanged' ? (data as { levels: Level[] }).levels : type === 'InventoryReserved' ? (data as { lines: Level[] }).lines : [];
       for (const { sku, available, stockVersion } of levels) {
         // A version that was never stored: a neighbour has changed the row again in the same commit.
         const between = !history.has(`${sku} ${stockVersion}`) && stockVersion < stocks.get(sku)!.version && stockVersion > (before.get(sku)?.version ?? 0);
         if (!between) expect(history.get(`${sku} ${stockVersion}`), `the level of ${sku} was so at version ${stockVersion}`).to.equal(available);
-        told.add(sku);
+        named.add(sku);
       }
     }
-    for (const [sku, { available }] of before) if (stocks.get(sku)!.available > available) expect(told.has(sku), `a rise of ${sku} is said`).to.equal(true);
+    for (const [sku, { available }] of before) if ((stocks.get(sku) ?? emptyStock).available > available) expect(named.has(sku), `a rise of ${sku} is said`).to.equal(true);
   }
 
   return {
@@ -224,22 +253,33 @@ export function createBooks(): Books {
     commits: () => commits,
     shared: () => shared,
     rowsMax: () => rowsMax,
-    claimsOf: (orderId) => [...claims.values()].filter((claim) => claim.orderId === orderId).map(({ sku }) => sku).sort(),
-    partsOf: (orderId) => mine(orderId).map(({ state }) => state),
+    claimsOf,
+    partsOf: mine,
+    checkAll() {
+      for (const sku of stocks.keys()) checkStock(sku);
+      for (const [orderId, order] of orders) checkOrder(orderId, order);
+    },
     note(partition, writes) {
       commits++;
       rowsMax = Math.max(rowsMax, writes.length);
-      const touched = writes.map((each) => partsOf(each.key)).flatMap(([noun, sku = '']) => (noun === 'stock' || noun === 'wait' ? [sku] : []));
-      const before = new Map(touched.map((sku) => [sku, stocks.get(sku) ?? emptyStock]));
+      const keys = writes.map((each) => partsOf(each.key));
+      const touched = new Set(keys.flatMap(([noun, sku = '']) => (noun === 'stock' || noun === 'wait' || noun === 'receipt' ? [sku] : [])));
+      const concerned = new Set(keys.flatMap(([noun, a = '', , c = '']) => (noun === 'wait' ? [c] : noun === 'stock' || noun === 'receipt' ? [] : [a])));
+      // A part that changes concerns all its products, whether their rows are written or not.
+      for (const { key: rowKey } of writes) {
+        const part = cuts.get(partsOf(rowKey)[1]!)?.find((each) => each.partition === partition && each.key === rowKey);
+        for (const { sku } of part?.lines ?? []) touched.add(sku);
+      }
+      const before = new Map([...touched].map((sku) => [sku, stocks.get(sku) ?? emptyStock]));
       const spoken = said.length;
       const taken = takenBy(partition, writes);
-      const claimsBefore = new Set(claims.keys());
+      const claimsBefore = new Map(taken.map(({ sku }) => [sku, new Set(claimsOn(sku).keys())]));
       if (writes.filter(({ key: rowKey }) => /^(part|receipt)\|/.test(rowKey)).length > 1) shared++;
       for (const each of writes) write(partition, each);
       const rises = said.slice(spoken).flatMap(({ type, data }) => (type === 'StockChanged' ? (data as { levels: Level[] }).levels : []));
       judgeTakes(taken, claimsBefore, before, new Set(rises.map(({ sku, stockVersion }) => `${sku} ${stockVersion}`)));
-      checkStock(new Set(touched));
-      for (const [orderId, order] of orders) checkOrder(orderId, order);
+      for (const sku of touched) if (stocks.has(sku) || received.has(sku) || claimsOn(sku).size > 0) checkStock(sku);
+      for (const orderId of concerned) if (orders.has(orderId)) checkOrder(orderId, orders.get(orderId)!);
       checkLevels(said.slice(spoken), before);
     },
   };
