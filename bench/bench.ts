@@ -6,12 +6,15 @@ import { systemClock } from '../adapters/system/index.ts';
 import { collections } from '../core/flow.ts';
 import { receiveStock } from '../core/inventory/index.ts';
 import { execute } from '../core/kernel/execute.ts';
+import { follow } from '../core/kernel/follow.ts';
+import { say } from '../core/kernel/model.ts';
+import type { AnyService, Kernel } from '../core/kernel/service.ts';
 import type { OrderView, PlaceOrder } from '../core/order/events.ts';
 import { findOrder, placeOrder } from '../core/order/index.ts';
 import { products } from '../core/product/product.ts';
-import { isRefusal, must, openStore, partitionOf, partitionsOf } from '../ports/index.ts';
+import { Defect, create, isRefusal, key, must, openStore, partitionOf, partitionsOf, timestamp, type Message } from '../ports/index.ts';
 import { readRetail } from './retail.ts';
-import { openWorkshop, type Workshop } from './shop.ts';
+import { openEmptyShop, openWorkshop, type Workshop } from './shop.ts';
 
 /**
  * How fast it is, in one run on one machine; ratios mean more than figures. A lifecycle is an order placed, reserved, shipped and delivered, with its three letters
@@ -30,7 +33,7 @@ let opened = 0;
 let disk = 1;
 const customer = { name: 'Anna Bell', email: 'anna@example.com' };
 const address = { line1: '1 High Street', city: 'Leeds', postcode: 'LS1 4AP', country: 'GB' };
-const row = (name: string, value: string): void => console.log(`  ${name.padEnd(58)} ${value}`);
+const row = (name: string, value: string): void => console.log(`  ${name.padEnd(70)} ${value}`);
 const rate = (n: number, seconds: number): string => `${Math.round(n / seconds)}/s`;
 
 function diskRate(): number {
@@ -67,10 +70,36 @@ async function commits(callers: number): Promise<void> {
 }
 
 async function lifecycles(family: string): Promise<void> {
-  await run(family, 'one line an order, 1,000 products', oneLine(count, 1_000));
-  await run(family, 'one line an order, one product in every order', oneLine(count, 1));
+  // What comes first would pay for the compiler, and all ratios with it.
+  await run(family, undefined, oneLine(count, 1_000));
+  const spread = await run(family, 'one line an order, 1,000 products', oneLine(count, 1_000));
+  const hot = await run(family, 'one line an order, one product in every order', oneLine(count, 1));
+  row(`${family}: that product against the 1,000`, `${(hot / spread).toFixed(2)} x  (0.50 x at least)`);
   await run(family, 'the real mix of lines', await realMix());
-  await latency(family);
+  const large = await run(family, `${largeLines} lines an order`, Array.from({ length: largeCount }, largeOrder));
+  row(`${family}: a line of those against an order of one line`, `${((large * largeLines) / spread).toFixed(2)} x`);
+  await besideLarge(family, spread);
+  await latency(family, 'from placed to shipped at 50 orders/s', oneLine(300, 100));
+  await latency(family, `the same, beside one order of ${largeLines} lines a second`, oneLine(300, 100), 50);
+  await poison(family);
+}
+
+/** The largest order of the replayed shop. */
+const largeLines = 1_112;
+const largeCount = Math.max(1, Math.ceil(count / 300));
+const largeOrder = (): PlaceOrder => ({ customer, address, lines: Array.from({ length: largeLines }, (_, i) => ({ sku: `SKU-${i}`, quantity: 1 })) });
+
+/** Small orders while large ones that want the same products, and all others, are under way. */
+async function besideLarge(family: string, alone: number): Promise<void> {
+  const small = oneLine(count, 1_000);
+  const every = Math.floor(count / largeCount);
+  const shop = await stocked(family, [...small, largeOrder()]);
+  const begin = performance.now();
+  await placeAll(shop, small.flatMap((order, i) => (i % every === 0 ? [order, largeOrder()] : [order])), 200);
+  await untilDone(shop, count + largeCount);
+  const rateBeside = count / ((performance.now() - begin) / 1_000);
+  row(`${family}: one line an order, beside ${largeCount} orders of ${largeLines} lines`, `${Math.round(rateBeside)}/s  (${(rateBeside / alone).toFixed(2)} x alone)`);
+  await shop.stop();
 }
 
 function oneLine(orders: number, variety: number): PlaceOrder[] {
@@ -82,38 +111,98 @@ async function realMix(): Promise<PlaceOrder[]> {
   return invoices.filter(({ kind }) => kind === 'order').map(({ lines }) => ({ customer, address, lines: lines.map(({ sku, quantity }) => ({ sku, quantity })) }));
 }
 
-async function run(family: string, name: string, orders: readonly PlaceOrder[]): Promise<void> {
-  const shop = await stocked(family, name, orders);
+/** Answers the lifecycles a second; without a name nobody is told. */
+async function run(family: string, name: string | undefined, orders: readonly PlaceOrder[]): Promise<number> {
+  const shop = await stocked(family, orders);
   const begin = performance.now();
   await placeAll(shop, orders, 200);
   await untilDone(shop, orders.length);
   const seconds = (performance.now() - begin) / 1_000;
   const lines = orders.reduce((sum, order) => sum + order.lines.length, 0);
-  row(`${family}: lifecycles, ${name}`, `${rate(orders.length, seconds)}${lines === orders.length ? '' : `  (${rate(lines, seconds).replace('/s', ' lines/s')})`}`);
+  if (name !== undefined) row(`${family}: lifecycles, ${name}`, `${rate(orders.length, seconds)}${lines === orders.length ? '' : `  (${rate(lines, seconds).replace('/s', ' lines/s')})`}`);
   await shop.stop();
+  return orders.length / seconds;
 }
 
-/** From placing to shipped, at a load of 50 orders a second, as the order itself tells it. */
-async function latency(family: string): Promise<void> {
-  const orders = oneLine(300, 100);
-  const shop = await stocked(family, 'latency', orders);
+/** From placing to shipped, at a load of 50 orders a second, as the order itself tells it; `largeEvery` so many orders a large one is placed, whose time does not count. */
+async function latency(family: string, name: string, orders: readonly PlaceOrder[], largeEvery = Infinity): Promise<void> {
+  const shop = await stocked(family, largeEvery < Infinity ? [...orders, largeOrder()] : orders);
   const ids: string[] = [];
-  for (const order of orders) {
+  const larges: Promise<OrderView>[] = [];
+  for (const [i, order] of orders.entries()) {
+    if (i % largeEvery === largeEvery - 1) larges.push(placed(shop, largeOrder()));
     ids.push((await placed(shop, order)).id);
     await systemClock.sleep(20);
   }
-  await untilDone(shop, orders.length);
+  await Promise.all(larges);
+  await untilDone(shop, orders.length + larges.length);
   const views = await Promise.all(ids.map((id) => findOrder(shop.kernel, id)));
   const times = views.map((view) => {
     const at = (event: string): number => Date.parse(view!.history.find((entry) => entry.event === event)!.at);
     return at('OrderFulfillment') - at('OrderPlaced');
   });
-  times.sort((a, b) => a - b);
-  row(`${family}: from placed to shipped at 50 orders/s`, `p50 ${times[Math.floor(times.length * 0.5)]} ms, p99 ${times[Math.floor(times.length * 0.99)]} ms`);
+  row(`${family}: ${name}`, `p50 ${percentile(times, 0.5)} ms, p99 ${percentile(times, 0.99)} ms`);
   await shop.stop();
 }
 
-async function stocked(family: string, _name: string, orders: readonly PlaceOrder[]): Promise<Workshop> {
+const percentile = (times: readonly number[], part: number): number => [...times].sort((a, b) => a - b)[Math.floor(times.length * part)]!;
+
+/** From append to handled, of all events but those of the poisoned key, at 2,000 events a second over 4 partitions; each handler commits a row. */
+async function poison(family: string): Promise<void> {
+  const without: number[] = [];
+  const withOne: number[] = [];
+  // In turns, so that what else the machine is doing falls on both.
+  for (const times of [without, withOne, without, withOne]) times.push(...(await delays(family, times === withOne)));
+  const text = (times: readonly number[]): string => `p50 ${percentile(times, 0.5).toFixed(1)} ms, p99 ${percentile(times, 0.99).toFixed(1)} ms`;
+  row(`${family}: from said to heard at 2,000 events/s`, text(without));
+  row(`${family}: the same, one of 10,000 events poisoned`, `${text(withOne)}  (p99 ${(percentile(withOne, 0.99) / percentile(without, 0.99)).toFixed(2)} x, 2.00 x at most)`);
+}
+
+async function delays(family: string, poisoned: boolean): Promise<number[]> {
+  const events = 10_000;
+  const keys = 2_500;
+  const shop = await openEmptyShop(family, join(folder, `shop-${++opened}`));
+  const { kernel } = shop;
+  const appendedAt = new Map<string, number>();
+  const times: number[] = [];
+  const bad = orderIdOf(keys / 2);
+  let parked = 0;
+  const listener: AnyService = {
+    name: 'shipping', answers: {}, ticks: {},
+    hears: {
+      async CancellationRequested(_: Kernel, message: Message) {
+        if (poisoned && message.subject === bad && Number(message.sequence) >= 2) throw new Defect('by the benchmark');
+        await kernel.store.commit(partitionOf(collections.shipments, message.subject), { writes: [create(key('heard', message.id), {})] });
+        if (message.subject === bad) parked++;
+        else times.push(performance.now() - appendedAt.get(message.id)!);
+      },
+    },
+  };
+  const stop = new AbortController();
+  const partitions = await kernel.stream.partitions('orders');
+  const following = partitions.map((partition) => follow(kernel, listener, { stream: 'orders', partition, signal: stop.signal }));
+  const perTick = 20;
+  const begin = performance.now();
+  for (let n = 0; n < events; n += perTick) {
+    const messages = Array.from({ length: perTick }, (_, i) => asked((n + i) % keys, Math.floor((n + i) / keys)));
+    for (const { id } of messages) appendedAt.set(id, performance.now());
+    await kernel.stream.append('orders', messages);
+    await systemClock.sleep(Math.max(0, begin + (n / perTick + 1) * 10 - performance.now()));
+  }
+  const others = events - events / keys;
+  while (times.length < others) await systemClock.sleep(5);
+  must(parked === (poisoned ? 2 : events / keys), 'the benchmark poisons what it means to');
+  stop.abort();
+  await Promise.all(following);
+  await shop.close();
+  return times;
+}
+
+const orderIdOf = (n: number): string => n.toString(32).padStart(26, '0');
+const asked = (n: number, sequence: number): Message =>
+  say('CancellationRequested', { orderId: orderIdOf(n) }, { subject: orderIdOf(n), sequence, at: timestamp(systemClock.now()) }).message;
+
+async function stocked(family: string, orders: readonly PlaceOrder[]): Promise<Workshop> {
   const shop = await openWorkshop(family, join(folder, `shop-${++opened}`));
   const skus = [...new Set(orders.flatMap(({ lines }) => lines.map(({ sku }) => sku)))];
   await Promise.all(

@@ -62,9 +62,12 @@ export function isPortError(error: unknown, ...kinds: PortErrorKind[]): error is
   return error instanceof PortError && (kinds.length === 0 || kinds.includes(error.kind));
 }
 
-/** True for failures that time heals: whoever meets one waits and tries again, and blames no message for it. */
+/**
+ * True for failures of the world, which time or a person heals: whoever meets one waits and tries again, and blames no message for it. That holds for credentials that
+ * have run out, too (`denied`); only what is too large is so by its own fault.
+ */
 export function isTransient(error: unknown): error is PortError {
-  return isPortError(error, 'conflict', 'lockLost', 'throttled', 'unavailable');
+  return isPortError(error) && error.kind !== 'tooLarge';
 }
 
 /** Asserts a rule of our own. */

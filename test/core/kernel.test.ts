@@ -420,9 +420,9 @@ describe('kernel', () => {
       expect(dead()[0]).to.include({ attempts: 10, reason: 'maxAttempts: Defect: by the test' });
     });
 
-    it('is never blamed for transient failures, however long they last', async () => {
+    for (const kind of ['throttled', 'unavailable', 'denied', 'missing'] as const) it(`is never blamed for a failure of the world (${kind}), however long it lasts`, async () => {
       let heals = Infinity;
-      const { w, times, dead } = await receiving(() => (w.clock.now() < heals ? unavailable() : undefined));
+      const { w, times, dead } = await receiving(() => (w.clock.now() < heals ? new PortError(kind, 'by the test') : undefined));
       heals = w.clock.now() + 900_000;
       send(w, text());
       await w.settle(1_000);
@@ -673,9 +673,9 @@ describe('kernel', () => {
       expect(heard).to.deep.equal(['a0', 'a1', 'a2', 'a3']);
     });
 
-    it('lets the partition stand for a failure that time heals, and parks nothing', async () => {
+    for (const kind of ['conflict', 'lockLost', 'throttled', 'unavailable', 'denied', 'missing'] as const) it(`lets the partition stand for a failure of the world (${kind}), and parks nothing`, async () => {
       let sick = true;
-      const { services, heard } = listener((message) => (sick && message.subject === aa ? throttled() : undefined));
+      const { services, heard } = listener((message) => (sick && message.subject === aa ? new PortError(kind, 'by the test') : undefined));
       const w = await world({ services });
       append(w, cancelled(bb, 0), cancelled(aa, 0), cancelled(aa, 1), cancelled(bb, 1));
       await w.clock.advance(120_000);
