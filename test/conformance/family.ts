@@ -1,13 +1,13 @@
 import { expect } from 'chai';
 import {
   isPortError, openQueue, openStore, openStream,
-  type Batch, type Message, type PortErrorKind, type Queue, type QueueDriver, type Received, type Row, type Store, type StoreDriver, type Stream, type StreamDriver, type StreamEvent,
+  type Batch, type Clock, type Message, type PortErrorKind, type Queue, type QueueDriver, type Received, type Row, type Store, type StoreDriver, type Stream, type StreamDriver, type StreamEvent,
 } from '../../ports/index.ts';
+import type { Place, Skips } from './case.ts';
 
 /**
- * THE CONFORMANCE SUITE: what ports/*.ts promise, as cases that every family of adapters has to pass.
+ * FAMILY: what a family of adapters tells of itself to be asked, and what all suites speak of: messages, rows, and how to get at them.
  *
- * Whoever writes a family describes it as a `Family` and calls `storeSuite`, `queueSuite`, `streamSuite` and `mailerSuite` inside a test file of his own.
  * The cases ask for what the contracts say and for nothing else: pages and batches may be short or empty, messages of a queue may come in any order.
  */
 export interface Family {
@@ -18,15 +18,18 @@ export interface Family {
   /** Opens them anew on the same state, after the earlier ones have ended without a farewell. */
   restart(): Promise<Drivers>;
   close(): Promise<void>;
+  /** By which the drivers that are open live. */
+  clock(): Clock;
   /** Lets time pass, also for what is waiting. */
   pass(milliseconds: number): Promise<void>;
+  /** Cuts the drivers that are open off from the world: from now on every call of theirs fails. `restart` ends it. */
+  sever?(): Promise<void>;
   /** Puts a text on a queue or a stream as a stranger would: past the port. */
   plantQueue?(queue: string, text: string): Promise<void>;
   plantStream?(stream: string, partitionkey: string, text: string): Promise<void>;
   /** Makes everything that is on the streams now fall out of retention. */
   expire?(): Promise<void>;
-  /** Cases that do not apply, by title, with the reason, which is printed. */
-  readonly skips?: Readonly<Record<string, string>>;
+  readonly skips?: Skips;
 }
 
 export interface Drivers {
@@ -37,21 +40,20 @@ export interface Drivers {
 
 export const world = { queues: ['work', 'other'], streams: ['facts', 'more'], partitionsPerStream: 2, nowhere: 'nowhere' } as const;
 
-export interface Setting {
+/** A fresh world for every case, with the faces that core sees. */
+export interface Setting extends Place {
   readonly store: Store;
   readonly queue: Queue;
   readonly stream: Stream;
   restart(): Promise<void>;
 }
 
-/** Inside a `describe`: a fresh world for every case, with the faces that core sees. */
 export function settingOf(family: Family): Setting {
   let drivers: Drivers;
-  beforeEach(async () => {
-    drivers = await family.open();
-  });
-  afterEach(() => family.close());
   return {
+    open: async () => void (drivers = await family.open()),
+    close: () => family.close(),
+    restart: async () => void (drivers = await family.restart()),
     get store() {
       return openStore(drivers.store);
     },
@@ -61,21 +63,6 @@ export function settingOf(family: Family): Setting {
     get stream() {
       return openStream(drivers.stream);
     },
-    async restart() {
-      drivers = await family.restart();
-    },
-  };
-}
-
-/** `it`, except for what the family skips. `needs`: what the family must be able to do to be asked at all. */
-export function casesOf(family: Pick<Family, 'name' | 'skips'>): (title: string, run: () => Promise<void>, needs?: unknown) => void {
-  const titles = new Set<string>();
-  return (title, run, ...needs) => {
-    if (titles.has(title)) throw new Error(`two cases with one title: ${title}`);
-    titles.add(title);
-    const reason = family.skips?.[title] ?? (needs.length > 0 && needs[0] === undefined ? `${family.name} offers no means to arrange it` : undefined);
-    if (reason === undefined) it(title, run);
-    else it.skip(`${title} (skipped: ${reason})`, run);
   };
 }
 
@@ -84,6 +71,12 @@ export async function refusal(kind: PortErrorKind, work: Promise<unknown>): Prom
   const error: unknown = await work.then(() => undefined, (thrown: unknown) => thrown);
   if (isPortError(error, kind)) return error;
   throw new Error(`expected ${kind}, got ${error === undefined ? 'success' : String(error)}`, { cause: error });
+}
+
+/** The work ends with a failure that time heals, and with no answer. */
+export async function failure(work: Promise<unknown>): Promise<void> {
+  const answer: unknown = await work.then((value) => ({ value }), (thrown: unknown) => thrown);
+  if (!isPortError(answer, 'throttled', 'unavailable')) throw new Error(`expected throttled or unavailable, got ${answer instanceof Error ? String(answer) : JSON.stringify(answer)}`, { cause: answer });
 }
 
 export function said(id: string, about: Partial<Message> = {}): Message {
@@ -144,7 +137,8 @@ export const idsOf = (things: readonly { readonly message: Received['message'] }
 /** Reads on from a position until several reads in a row have brought nothing. */
 export async function readAll(stream: Stream, name: string, partition: string, after?: string): Promise<StreamEvent[]> {
   const events: StreamEvent[] = [];
-  for (let dry = 0; dry < looksMax; ) {
+  for (let dry = 0, reads = 0; dry < looksMax; reads++) {
+    if (reads > 2_000) throw new Error('the stream never ends');
     const position = events.at(-1)?.position ?? after;
     const batch = await stream.read(name, partition, { max: 7, waitSeconds: 0, ...(position === undefined ? {} : { after: position }) });
     if ('gap' in batch) throw new Error('an unexpected gap');
@@ -169,4 +163,13 @@ export async function partitionWith(stream: Stream, name: string, partitionkey: 
     if ((await readAll(stream, name, partition)).some((event) => event.partitionkey === partitionkey)) return partition;
   }
   throw new Error(`no partition of ${name} has ${partitionkey}`);
+}
+
+/** The answer of a wait that has to be over: one that is not would otherwise hang until the test's own time is over, and say nothing. */
+export async function nowFrom<Answer>(waiting: Promise<Answer>): Promise<Answer> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('it still waits')), 1_000);
+  });
+  return Promise.race([waiting, late]).finally(() => clearTimeout(timer));
 }

@@ -1,15 +1,15 @@
 import { expect } from 'chai';
 import { Defect, limits, type Received } from '../../ports/index.ts';
-import { casesOf, expectNone, idsOf, looksMax, refusal, said, saidOfBytes, settingOf, take, takeOne, world, type Family } from './family.ts';
+import { casesOf, type Case } from './case.ts';
+import { expectNone, failure, idsOf, looksMax, nowFrom, refusal, said, saidOfBytes, settingOf, take, takeOne, world, type Family } from './family.ts';
 
-export function queueSuite(family: Family): void {
-  describe(`queue · ${family.name}`, () => {
-    const at = settingOf(family);
-    const promises = casesOf(family);
+export function queueCases(family: Family): Case[] {
+  const at = settingOf(family);
+  return casesOf(`queue · ${family.name}`, family, at, ({ group, promises }) => {
     const lock = family.lockSeconds * 1_000;
     const ids = (count: number): string[] => Array.from({ length: count }, (_, n) => `m${String(n).padStart(3, '0')}`);
 
-    describe('sending and receiving', () => {
+    group('sending and receiving', () => {
       promises('hands over what was sent, unchanged, as a first attempt', async () => {
         const message = said('m1', { subject: 'ü 漢 😀', correlationid: 'c', causationid: 'd', traceparent: '00-1-2-01', data: { text: '"\u2028\u0000', list: [1, null] } });
         await at.queue.send('work', [message]);
@@ -82,9 +82,62 @@ export function queueSuite(family: Family): void {
         await family.pass(lock + 1_000);
         await expectNone(at.queue, 'work');
       }, family.plantQueue);
+
+      for (const [what, text] of [['nothing', ''], ['a list', '[]'], ['a bare value', 'null'], ['an envelope without data', '{"specversion":"1.0","id":"x"}'], ['XML', '<a/>']] as const) {
+        promises(`hands over ${what} as malformed, word for word`, async () => {
+          await at.queue.send('work', [said('before')]);
+          await family.plantQueue!('work', text);
+          const received = await take(at.queue, 'work', 2);
+          expect(idsOf(received).sort()).to.deep.equal(['before', 'malformed']);
+          const strange = received.find(({ message }) => 'malformed' in message)!;
+          expect(strange.message).to.deep.include({ raw: text });
+          await family.pass(lock + 1_000);
+          expect((await take(at.queue, 'work', 2)).map(({ attempts }) => attempts)).to.deep.equal([2, 2]);
+        }, family.plantQueue);
+      }
+
+      promises('leaves a second copy of a message alone when the first is done', async () => {
+        await at.queue.send('work', [said('m1'), said('m1')]);
+        const [first, second] = await take(at.queue, 'work', 2);
+        await at.queue.done(first!);
+        await at.queue.done(await at.queue.renew(second!));
+        await at.queue.send('work', [said('m1')]);
+        expect(idsOf([await takeOne(at.queue, 'work')])).to.deep.equal(['m1']);
+      });
+
+      promises('gives each of two receipts of its own, also for the same message', async () => {
+        await at.queue.send('work', [said('m1'), said('m1')]);
+        const [first] = await take(at.queue, 'work', 2);
+        await at.queue.done(first!);
+        await family.pass(lock + 1_000);
+        expect(await take(at.queue, 'work', 2)).to.have.length(1);
+      });
+
+      promises('takes a receipt for nothing on another queue, and leaves both alone', async () => {
+        await at.queue.send('work', [said('m1')]);
+        await at.queue.send('other', [said('o1')]);
+        const [mine, theirs] = [await takeOne(at.queue, 'work'), await takeOne(at.queue, 'other')];
+        await refusal('lockLost', at.queue.done({ ...mine, queue: 'other' }));
+        await at.queue.done(mine);
+        await at.queue.done(theirs);
+      });
+
+      promises('keeps what is locked or delayed on one queue away from the other', async () => {
+        await at.queue.send('work', [said('m1')]);
+        await takeOne(at.queue, 'work');
+        await at.queue.send('work', [said('m2')], { delaySeconds: 5 });
+        await family.pass(lock + 6_000);
+        await expectNone(at.queue, 'other');
+        expect(idsOf(await take(at.queue, 'work', 2)).sort()).to.deep.equal(['m1', 'm2']);
+      });
+
+      promises('loses nothing that many send at once', async () => {
+        await Promise.all(ids(20).map((id) => at.queue.send('work', [said(`${id}a`), said(`${id}b`)])));
+        expect(idsOf(await take(at.queue, 'work', 40)).sort()).to.deep.equal(ids(20).flatMap((id) => [`${id}a`, `${id}b`]));
+      });
     });
 
-    describe('limits', () => {
+    group('limits', () => {
       promises('takes a message one byte below and at the limit', async () => {
         await at.queue.send('work', [saidOfBytes('below', limits.eventBytesMax - 1), saidOfBytes('at', limits.eventBytesMax)]);
         expect(idsOf(await take(at.queue, 'work', 2)).sort()).to.deep.equal(['at', 'below']);
@@ -101,13 +154,38 @@ export function queueSuite(family: Family): void {
         }
       });
 
+      promises('sends and receives one message less than a batch, a batch, and one more', async () => {
+        for (const count of [limits.batchMax - 1, limits.batchMax, limits.batchMax + 1]) {
+          await at.queue.send('work', ids(count).map((id) => said(id)));
+          const received: Received[] = [];
+          for (let look = 0; look < 10 * looksMax && received.length < count; look++) received.push(...(await at.queue.receive('work', { max: limits.batchMax, waitSeconds: 0 })));
+          expect(idsOf(received).sort()).to.deep.equal(ids(count));
+          for (const each of received) await at.queue.done(each);
+          await expectNone(at.queue, 'work');
+        }
+      });
+
+      promises('takes many of the largest messages in one send', async () => {
+        await at.queue.send('work', ids(24).map((id) => saidOfBytes(id, limits.eventBytesMax)));
+        expect(idsOf(await take(at.queue, 'work', 24)).sort()).to.deep.equal(ids(24));
+      });
+
+      promises('counts bytes of UTF-8 and not characters', async () => {
+        const wide = (count: number) => said('wide', { data: '漢'.repeat(count) });
+        const bare = Buffer.byteLength(JSON.stringify(wide(0)));
+        const most = Math.floor((limits.eventBytesMax - bare) / 3);
+        await refusal('tooLarge', at.queue.send('work', [wide(most + 1)]));
+        await at.queue.send('work', [wide(most)]);
+        expect((await takeOne(at.queue, 'work')).message).to.deep.equal(wide(most));
+      });
+
       promises('refuses a negative delay', async () => {
         expect(await at.queue.send('work', [said('m1')], { delaySeconds: -1 }).catch((thrown: unknown) => thrown)).to.be.instanceOf(Defect);
         await expectNone(at.queue, 'work');
       });
     });
 
-    describe('locks', () => {
+    group('locks', () => {
       promises('hides a received message until the lock runs out', async () => {
         await at.queue.send('work', [said('m1')]);
         await takeOne(at.queue, 'work');
@@ -159,6 +237,40 @@ export function queueSuite(family: Family): void {
         await refusal('lockLost', at.queue.done(received));
       });
 
+      promises('refuses to renew what is done, and it does not come back', async () => {
+        await at.queue.send('work', [said('m1')]);
+        const received = await takeOne(at.queue, 'work');
+        await at.queue.done(received);
+        await refusal('lockLost', at.queue.renew(received));
+        await family.pass(lock + 1_000);
+        await expectNone(at.queue, 'work');
+      });
+
+      promises('locks for as long as it says', async () => {
+        await at.queue.send('work', [said('m1')]);
+        const { lockedUntil } = await takeOne(at.queue, 'work');
+        const left = lockedUntil - family.clock().now();
+        expect(left).to.be.within(lock - 2_000, lock + 2_000);
+      });
+
+      promises('settles one of many, and the others come again', async () => {
+        await at.queue.send('work', ids(5).map((id) => said(id)));
+        const received = await take(at.queue, 'work', 5);
+        await at.queue.done(received[2]!);
+        await family.pass(lock + 1_000);
+        const again = await take(at.queue, 'work', 5);
+        expect(idsOf(again).sort()).to.deep.equal(idsOf(received.filter((_, n) => n !== 2)).sort());
+        for (const { attempts } of again) expect(attempts).to.equal(2);
+      });
+
+      promises('goes on handing over a message that nobody settles, however often', async () => {
+        await at.queue.send('work', [said('m1')]);
+        for (let attempts = 1; attempts <= 25; attempts++) {
+          expect((await takeOne(at.queue, 'work')).attempts).to.equal(attempts);
+          await family.pass(lock + 1_000);
+        }
+      });
+
       promises('moves lockedUntil on with every renewal, and hides the message for so long', async () => {
         await at.queue.send('work', [said('m1')]);
         let received = await takeOne(at.queue, 'work');
@@ -207,7 +319,7 @@ export function queueSuite(family: Family): void {
       }
     });
 
-    describe('delay and retry', () => {
+    group('delay and retry', () => {
       promises('hides a delayed message until its time, and not those beside it', async () => {
         await at.queue.send('work', [said('later')], { delaySeconds: 10 });
         await at.queue.send('work', [said('now')]);
@@ -265,9 +377,43 @@ export function queueSuite(family: Family): void {
         await family.pass(2_000);
         expect(idsOf([await takeOne(at.queue, 'work')])).to.deep.equal(['m1']);
       });
+
+      promises('takes the longest delay that there is, and one second less', async () => {
+        await at.queue.send('work', [said('below')], { delaySeconds: limits.delaySecondsMax - 1 });
+        await at.queue.send('work', [said('at')], { delaySeconds: limits.delaySecondsMax });
+        await family.pass((limits.delaySecondsMax - 2) * 1_000);
+        await expectNone(at.queue, 'work');
+        await family.pass(3_000);
+        expect(idsOf(await take(at.queue, 'work', 2)).sort()).to.deep.equal(['at', 'below']);
+      });
+
+      promises('cuts the delay of a retry, too', async () => {
+        await at.queue.send('work', [said('m1')]);
+        await at.queue.retry(await takeOne(at.queue, 'work'), { delaySeconds: limits.delaySecondsMax + 1_000_000, blame: true });
+        await family.pass(limits.delaySecondsMax * 1_000 + 1_000);
+        expect((await takeOne(at.queue, 'work')).attempts).to.equal(2);
+      });
+
+      promises('counts on from the receipts that a copy has behind it', async () => {
+        await at.queue.send('work', [said('m1')], { attempts: 7 });
+        expect((await takeOne(at.queue, 'work')).attempts).to.equal(8);
+        await family.pass(lock + 1_000);
+        expect((await takeOne(at.queue, 'work')).attempts).to.equal(9);
+      });
+
+      promises('hands over messages in whatever order their delays end, each in its time', async () => {
+        for (const [id, delaySeconds] of [['third', 30], ['first', 10], ['second', 20]] as const) await at.queue.send('work', [said(id)], { delaySeconds });
+        for (const id of ['first', 'second', 'third']) {
+          await family.pass(10_200);
+          const received = await takeOne(at.queue, 'work');
+          expect(idsOf([received])).to.deep.equal([id]);
+          await at.queue.done(received);
+          await expectNone(at.queue, 'work');
+        }
+      });
     });
 
-    describe('restart', () => {
+    group('restart', () => {
       promises('loses nothing that was sent, received or delayed', async () => {
         await at.queue.send('work', [said('locked')]);
         await takeOne(at.queue, 'work');
@@ -290,9 +436,32 @@ export function queueSuite(family: Family): void {
         expect(left).to.have.length(1);
         expect(idsOf(left)).not.to.deep.equal(idsOf([first!]));
       });
+
+      promises('keeps the count of receipts and the rest of a delay over a restart', async () => {
+        await at.queue.send('work', [said('m1')]);
+        await at.queue.retry(await takeOne(at.queue, 'work'), { delaySeconds: 20, blame: true });
+        await at.restart();
+        await family.pass(18_000);
+        await expectNone(at.queue, 'work');
+        await family.pass(3_000);
+        expect((await takeOne(at.queue, 'work')).attempts).to.equal(2);
+      });
+
+      promises('answers a failure, and never an empty list, when it cannot look or settle', async () => {
+        await at.queue.send('work', [said('m1'), said('m2')]);
+        const received = await takeOne(at.queue, 'work');
+        await family.sever!();
+        await failure(at.queue.receive('work', { max: 1, waitSeconds: 0 }));
+        await failure(at.queue.send('work', [said('m3')]));
+        await failure(at.queue.done(received));
+        await failure(at.queue.renew(received));
+        await at.restart();
+        await family.pass(lock + 1_000);
+        expect(idsOf(await take(at.queue, 'work', 3)).sort()).to.deep.equal(['m1', 'm2']);
+      }, family.sever);
     });
 
-    describe('waiting', () => {
+    group('waiting', () => {
       /** Waits, and waits again should a wait end early with nothing. */
       async function wait(): Promise<Received[]> {
         for (let look = 0; look < looksMax; look++) {
@@ -363,15 +532,15 @@ export function queueSuite(family: Family): void {
         const received = (await Promise.all(waiting.map(nowFrom))).flat();
         expect(idsOf([...received, ...(await take(at.queue, 'work', 3))])).to.deep.equal(['m1']);
       });
+
+      promises('takes nothing of one queue for who waits at another', async () => {
+        const waiting = at.queue.receive('other', { max: 1, waitSeconds: 3 });
+        await family.pass(100);
+        await at.queue.send('work', [said('m1')]);
+        await family.pass(3_500);
+        expect(await nowFrom(waiting)).to.deep.equal([]);
+        expect(idsOf(await take(at.queue, 'work', 1))).to.deep.equal(['m1']);
+      });
     });
   });
-}
-
-/** The answer of a wait that has to be over: one that is not would otherwise hang until the test's own time is over, and say nothing. */
-export async function nowFrom<Answer>(waiting: Promise<Answer>): Promise<Answer> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('it still waits')), 1_000);
-  });
-  return Promise.race([waiting, late]).finally(() => clearTimeout(timer));
 }

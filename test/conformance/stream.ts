@@ -1,12 +1,11 @@
 import { expect } from 'chai';
 import { Defect, limits } from '../../ports/index.ts';
-import { answerOf, casesOf, idsOf, partitionWith, readAll, refusal, said, saidOfBytes, settingOf, world, type Family } from './family.ts';
-import { nowFrom } from './queue.ts';
+import { casesOf, type Case } from './case.ts';
+import { answerOf, failure, idsOf, looksMax, nowFrom, partitionWith, readAll, refusal, said, saidOfBytes, settingOf, world, type Family } from './family.ts';
 
-export function streamSuite(family: Family): void {
-  describe(`stream · ${family.name}`, () => {
-    const at = settingOf(family);
-    const promises = casesOf(family);
+export function streamCases(family: Family): Case[] {
+  const at = settingOf(family);
+  return casesOf(`stream · ${family.name}`, family, at, ({ group, promises }) => {
     const of = (partitionkey: string, id: string) => said(id, { subject: partitionkey });
     const place = (partitionkey: string): Promise<string> => partitionWith(at.stream, 'facts', partitionkey);
     const keys = Array.from({ length: 24 }, (_, n) => `key ${n}`);
@@ -20,7 +19,7 @@ export function streamSuite(family: Family): void {
       return [...found].map(([partition, key]) => ({ partition, key }));
     }
 
-    describe('appending and reading', () => {
+    group('appending and reading', () => {
       promises('hands over what was appended, unchanged, with its partition key', async () => {
         const message = said('m1', { subject: 'ü 漢', partitionkey: 'schlüssel|1', correlationid: 'c', causationid: 'd', traceparent: '00-1-2-01', data: { list: [null, '\u2028'] } });
         expect(await at.stream.append('facts', [message])).to.deep.equal([]);
@@ -89,6 +88,34 @@ export function streamSuite(family: Family): void {
         for (const partition of await at.stream.partitions('more')) expect(await readAll(at.stream, 'more', partition)).to.deep.equal([]);
       });
 
+      promises('keeps the positions of one stream free of what happens on another', async () => {
+        await at.stream.append('facts', [of('a', 'm1')]);
+        const partition = await place('a');
+        const before = await readAll(at.stream, 'facts', partition);
+        await at.stream.append('more', keys.map((key) => of(key, `noise ${key}`)));
+        expect(await readAll(at.stream, 'facts', partition)).to.deep.equal(before);
+        await at.stream.append('facts', [of('a', 'm2')]);
+        expect(idsOf(await readAll(at.stream, 'facts', partition, before[0]!.position))).to.deep.equal(['m2']);
+        const more = await Promise.all((await at.stream.partitions('more')).map((each) => readAll(at.stream, 'more', each)));
+        expect(more.flat()).to.have.length(keys.length);
+      });
+
+      promises('takes any text for a partition key, and keeps the order of each', async () => {
+        const strange = ['__proto__', 'constructor', ' ', '\u{1f600}', '|', 'A', 'a', 'x'.repeat(120), '0', '-1'];
+        await at.stream.append('facts', strange.map((key) => of(key, `${key} 1`)));
+        await at.restart();
+        await at.stream.append('facts', strange.map((key) => of(key, `${key} 2`)));
+        for (const key of strange) {
+          const events = (await readAll(at.stream, 'facts', await place(key))).filter(({ partitionkey }) => partitionkey === key);
+          expect(idsOf(events)).to.deep.equal([`${key} 1`, `${key} 2`]);
+        }
+      });
+
+      promises('takes nothing that is appended to a stream that is not there', async () => {
+        await refusal('missing', at.stream.append(world.nowhere, keys.map((key) => of(key, key))));
+        for (const partition of await at.stream.partitions('facts')) expect(await readAll(at.stream, 'facts', partition)).to.deep.equal([]);
+      });
+
       promises('says missing for a stream that does not exist', async () => {
         await refusal('missing', at.stream.append(world.nowhere, [said('m1')]));
         await refusal('missing', at.stream.partitions(world.nowhere));
@@ -112,9 +139,17 @@ export function streamSuite(family: Family): void {
         expect(events[1]!.message).to.deep.include({ raw: 'no event' });
         expect(events[1]!.partitionkey).to.equal('a');
       }, family.plantStream);
+
+      promises('gives what nobody can read a position like the rest, to go on behind', async () => {
+        await family.plantStream!('facts', 'a', '{"specversion":"2.0"}');
+        await at.stream.append('facts', [of('a', 'after')]);
+        const partition = await place('a');
+        const [strange] = await readAll(at.stream, 'facts', partition);
+        expect(idsOf(await readAll(at.stream, 'facts', partition, strange!.position))).to.deep.equal(['after']);
+      }, family.plantStream);
     });
 
-    describe('positions', () => {
+    group('positions', () => {
       promises('begins at the earliest event without a position', async () => {
         await at.stream.append('facts', [of('a', 'm1'), of('a', 'm2')]);
         const partition = await place('a');
@@ -166,6 +201,27 @@ export function streamSuite(family: Family): void {
         expect(idsOf(await readAll(at.stream, 'facts', one!.partition, before.at(-1)!.position))).to.deep.equal(['signal']);
       });
 
+      promises('answers a gap for what was never a position, and skips nothing in silence', async () => {
+        await at.stream.append('facts', [of('a', 'm1'), of('a', 'm2')]);
+        const partition = await place('a');
+        for (const after of ['', 'x', '-1', '1.5', '1e3', ' 1', 'NaN', '9'.repeat(15), '9'.repeat(40), '__proto__']) {
+          expect(await answerOf(at.stream, 'facts', partition, { after, waitSeconds: 0 }), JSON.stringify(after)).to.deep.equal({ gap: true });
+        }
+      });
+
+      promises('answers such a gap at once, however long one would wait', async () => {
+        await at.stream.append('facts', [of('a', 'm1')]);
+        const waiting = answerOf(at.stream, 'facts', await place('a'), { after: 'x', waitSeconds: 20 });
+        await family.pass(100);
+        expect(await nowFrom(waiting)).to.deep.equal({ gap: true });
+      });
+
+      promises('gives positions that are no longer than a row can keep', async () => {
+        await at.stream.append('facts', [of('a', 'm1')]);
+        const [event] = await readAll(at.stream, 'facts', await place('a'));
+        expect(event!.position).to.match(/^[\x20-\x7e]{1,200}$/);
+      });
+
       promises('answers a gap for a position that has fallen out of retention, and skips nothing in silence', async () => {
         await at.stream.append('facts', [of('a', 'm1'), of('a', 'm2')]);
         const partition = await place('a');
@@ -196,7 +252,7 @@ export function streamSuite(family: Family): void {
       }, family.expire);
     });
 
-    describe('limits', () => {
+    group('limits', () => {
       promises('takes an event one byte below and at the limit', async () => {
         expect(await at.stream.append('facts', [saidOfBytes('below', limits.eventBytesMax - 1), saidOfBytes('at', limits.eventBytesMax)])).to.deep.equal([]);
         expect(idsOf(await readAll(at.stream, 'facts', await place('a')))).to.deep.equal(['below', 'at']);
@@ -209,6 +265,51 @@ export function streamSuite(family: Family): void {
         expect(failures.find(({ index }) => index === 2)?.error.kind).to.equal('tooLarge');
         const read = (await Promise.all((await at.stream.partitions('facts')).map((partition) => readAll(at.stream, 'facts', partition)))).flat();
         expect(idsOf(read).sort()).to.deep.equal(['a1', 'b1', 'b2']);
+      });
+
+      promises('holds back all that follows a failure of its key, batches further on, too', async () => {
+        const count = limits.batchMax + 44;
+        const messages = Array.from({ length: count }, (_, n) => (n === 10 ? saidOfBytes('large', limits.eventBytesMax + 1, { subject: 'a' }) : of(n % 2 ? 'b' : 'a', String(n))));
+        const failures = await at.stream.append('facts', messages);
+        expect(failures.map(({ index }) => index).sort((x, y) => x - y)).to.deep.equal(messages.flatMap((_, n) => (n >= 10 && n % 2 === 0 ? [n] : [])));
+        for (const { index, error } of failures) expect(error.kind).to.equal(index === 10 ? 'tooLarge' : 'throttled');
+        const read = (await Promise.all((await at.stream.partitions('facts')).map((partition) => readAll(at.stream, 'facts', partition)))).flat();
+        const failed = new Set(failures.map(({ index }) => messages[index]!.id));
+        expect(idsOf(read).sort()).to.deep.equal(messages.map(({ id }) => id).filter((id) => !failed.has(id)).sort());
+      });
+
+      promises('takes one event less than a batch, a batch, and one more, and hands them over a batch at a time', async () => {
+        const counts = [limits.batchMax - 1, limits.batchMax, limits.batchMax + 1];
+        for (const count of counts) expect(await at.stream.append('facts', Array.from({ length: count }, (_, n) => of('a', `${count} ${n}`)))).to.deep.equal([]);
+        const partition = await place('a');
+        const events: string[] = [];
+        for (let look = 0, after: string | undefined; look < 40 * looksMax && events.length < 3 * limits.batchMax; look++) {
+          const batch = await at.stream.read('facts', partition, { max: limits.batchMax, waitSeconds: 0, ...(after === undefined ? {} : { after }) });
+          if ('gap' in batch) throw new Error('an unexpected gap');
+          expect(batch.events.length).to.be.at.most(limits.batchMax);
+          events.push(...idsOf(batch.events));
+          after = batch.events.at(-1)?.position ?? after;
+        }
+        expect(events).to.deep.equal(counts.flatMap((count) => Array.from({ length: count }, (_, n) => `${count} ${n}`)));
+      });
+
+      promises('takes many of the largest events in one append', async () => {
+        const names = Array.from({ length: 24 }, (_, n) => `m${n}`);
+        expect(await at.stream.append('facts', names.map((id) => saidOfBytes(id, limits.eventBytesMax)))).to.deep.equal([]);
+        expect(idsOf(await readAll(at.stream, 'facts', await place('a')))).to.deep.equal(names);
+      });
+
+      promises('reads one event at a time, and misses none', async () => {
+        await at.stream.append('facts', Array.from({ length: 5 }, (_, n) => of('a', String(n))));
+        const partition = await place('a');
+        const events: string[] = [];
+        for (let look = 0, after: string | undefined; look < 10 * looksMax && events.length < 5; look++) {
+          const batch = await at.stream.read('facts', partition, { max: 1, waitSeconds: 0, ...(after === undefined ? {} : { after }) });
+          if ('gap' in batch) throw new Error('an unexpected gap');
+          events.push(...idsOf(batch.events));
+          after = batch.events.at(-1)?.position ?? after;
+        }
+        expect(events).to.deep.equal(['0', '1', '2', '3', '4']);
       });
 
       promises('never hands over more than were asked for', async () => {
@@ -224,7 +325,7 @@ export function streamSuite(family: Family): void {
       });
     });
 
-    describe('waiting', () => {
+    group('waiting', () => {
       const wait = (partition: string, after: string, options: { waitSeconds: number; signal?: AbortSignal }) =>
         at.stream.read('facts', partition, { max: 10, after, ...options });
 
@@ -260,6 +361,17 @@ export function streamSuite(family: Family): void {
         expect(await nowFrom(waiting)).to.deep.equal({ events: [] });
       });
 
+      promises('wakes nobody who waits at another partition, and takes nothing from him', async () => {
+        const [one, two] = await twoPlaces();
+        const after = (await readAll(at.stream, 'facts', one!.partition)).at(-1)!.position;
+        const waiting = wait(one!.partition, after, { waitSeconds: 2 });
+        await family.pass(100);
+        await at.stream.append('facts', [of(two!.key, 'elsewhere')]);
+        await family.pass(2_500);
+        expect(await nowFrom(waiting)).to.deep.equal({ events: [] });
+        expect(idsOf(await readAll(at.stream, 'facts', two!.partition))).to.include('elsewhere');
+      });
+
       promises('ends at once when the signal is aborted, before or meanwhile', async () => {
         const { partition, after } = await end();
         const stop = new AbortController();
@@ -272,6 +384,20 @@ export function streamSuite(family: Family): void {
         await family.pass(100);
         expect(await nowFrom(late)).to.deep.equal({ events: [] });
       });
+    });
+
+    group('failures', () => {
+      promises('answers a failure, and neither an empty batch nor a gap, when it cannot look', async () => {
+        await at.stream.append('facts', [of('a', 'm1')]);
+        const partition = await place('a');
+        const [event] = await readAll(at.stream, 'facts', partition);
+        await family.sever!();
+        await failure(at.stream.read('facts', partition, { max: 1, waitSeconds: 0 }));
+        await failure(at.stream.read('facts', partition, { max: 1, waitSeconds: 0, after: event!.position }));
+        await failure(at.stream.append('facts', [of('a', 'm2')]));
+        await at.restart();
+        expect(idsOf(await readAll(at.stream, 'facts', partition))).to.deep.equal(['m1']);
+      }, family.sever);
     });
   });
 }
