@@ -4,7 +4,7 @@ import {
   type Malformed, type Message, type Received, type Refusal,
 } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
-import { passOn } from './execute.ts';
+import { backOff, passOn } from './execute.ts';
 import { isTooOld } from './forget.ts';
 import { changedMeanwhile, findings, type Finding } from './list.ts';
 import type { AnyService, Kernel } from './service.ts';
@@ -34,7 +34,8 @@ export async function bury(kernel: Kernel, service: AnyService, latest: () => Re
   const { queue: channel, attempts, message } = latest();
   const id = deadId(message);
   const partition = partitionOf(collections.dead, id);
-  for (let buried = false; !buried; ) {
+  for (let buried = false, attempt = 1; !buried; attempt++) {
+    if (attempt > 1) await backOff(kernel, attempt - 1, { kind: 'conflict' });
     const row = await kernel.store.get<DeadLetter>(partition, key('dead', service.name, id));
     const letter = { ...row?.body, channel, consumer: service.name, reason, attempts, message: keepable(message) };
     buried = await kernel.store.commit(partition, { writes: [put(row, key('dead', service.name, id), become(kernel, letter, 'dead', reason))] }).then(() => true, notInConflict);

@@ -75,7 +75,7 @@ export async function receiveEvent(kernel: Kernel, service: AnyService, stream: 
 /** With `deaths` that are known already: how often the process ended while this event was handled. */
 export async function park(kernel: Kernel, service: AnyService, stream: string, event: StreamEvent, reason: string, deaths = 0): Promise<void> {
   const partition = place(service.name, event.partitionkey);
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     const head = await kernel.store.get<Head>(partition, headKey(service.name, stream, event.partitionkey));
     const now = kernel.clock.now();
     const first: Head = {
@@ -87,6 +87,7 @@ export async function park(kernel: Kernel, service: AnyService, stream: string, 
       create(itemKey(service.name, stream, event.partitionkey, body.next), { ...event, message: keepable(event.message) } satisfies Item),
     ];
     if (await committed(kernel, partition, writes)) return;
+    await backOff(kernel, attempt, { kind: 'conflict' });
   }
 }
 
@@ -233,9 +234,10 @@ async function begin(kernel: Kernel, partition: string, head: Row<Head>, body: H
 }
 
 async function note(kernel: Kernel, partition: string, rowKey: string, news: Partial<Head>): Promise<void> {
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     const head = await kernel.store.get<Head>(partition, rowKey);
     if (!head || (await committed(kernel, partition, [replace(head, { ...head.body, ...news })]))) return;
+    await backOff(kernel, attempt, { kind: 'conflict' });
   }
 }
 
