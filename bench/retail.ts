@@ -119,8 +119,11 @@ export function readRow(cells: readonly string[]): Row | Rejection {
   if (quantity < 0 && !cancels) return 'write-off';
   const price = penceOf(priceText);
   if (price <= 0) return 'no-price';
-  return { invoice, sku, name: description, quantity: Math.abs(quantity), price, at, customer: customer || `guest-${invoice.replace('C', '')}`, country: countries.get(country) ?? 'GB' };
+  return { invoice, sku, name: printable(description), quantity: Math.abs(quantity), price, at, customer: customer || `guest-${invoice.replace('C', '')}`, country: countries.get(country) ?? 'GB' };
 }
+
+/** What no product's name can have becomes a space, and what is longer than a name is cut, but not in the middle of a character. */
+const printable = (name: string): string => name.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').slice(0, 200).replace(/[\ud800-\udbff]$/, '').trim();
 
 function isMoment(text: string): boolean {
   if (!/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/.test(text)) return false;
@@ -193,7 +196,7 @@ async function isPacked(file: string): Promise<boolean> {
 /** The name that it had most often, but for notes of the staff ("check", "?", "damaged"), which are short or in lower case. */
 function bestName(sku: string, names: ReadonlyMap<string, number>): string {
   const [best] = [...names].filter(([name]) => name.length > 4 && name !== name.toLowerCase()).sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1));
-  return best ? calmly(best[0]) : sku;
+  return (best && calmly(best[0])) || sku; // of a name that is all signs nothing is left
 }
 
 // Words that keep a capital, as far as the shop sells them; all others are told in lower case.

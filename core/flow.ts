@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Collection, Message, Road } from '../ports/index.ts';
 import { Backordered, InventoryReserved, Receipt, StockChanged, StockFreed, StockView } from './inventory/events.ts';
 import { MailState, MailView } from './notification/events.ts';
-import { AuditView, DeadLetterDetail, DeadLetterView, ParkedDetail, ParkedView, Retried, RetryAll, SaidByHand, SayByHand, StoryView, StuckDetail, StuckView, Why } from './operations/events.ts';
+import { AuditView, DeadLetterDetail, DeadLetterView, DropFirst, ParkedDetail, ParkedView, Retried, RetryAll, SaidByHand, SayByHand, StoryView, StuckDetail, StuckView, Why } from './operations/events.ts';
 import { CancellationRequested, OrderPlaced, OrderStatus, OrderView, PlaceOrder } from './order/events.ts';
 import { DescribeProduct, ProductInfoUpdated, ProductView } from './product/events.ts';
 import { BookingState, BookingView, OrderDelivered, OrderFulfillment, ResolveBooking, ShippingStopped } from './shipping/events.ts';
@@ -22,11 +22,20 @@ export type OwnerName = ServiceName | 'operations';
 interface Travel<To extends ServiceName = ServiceName> extends Road {
   readonly to: readonly To[];
 }
+/** A version of a shape that is no longer said: what it looked like, and what makes the next version of it. */
+export interface Earlier {
+  readonly version: number;
+  readonly shape: z.ZodType;
+  /** Pure and total; what it makes is checked. */
+  lift(data: unknown): unknown;
+}
 interface EventRow<From extends ServiceName, To extends ServiceName, Shape extends z.ZodType> {
   readonly from: From;
-  /** The version of the shape; it grows when the shape changes. */
+  /** The version of the shape; it grows when the shape changes by more than an optional field. */
   readonly version: number;
   readonly shape: Shape;
+  /** How what was said in older versions is read: it may still lie in an outbox, on a stream, among what is parked or dead. */
+  readonly earlier?: readonly Earlier[];
   readonly travels: readonly Travel<To>[];
   readonly why: string;
 }
@@ -56,6 +65,7 @@ export const events = {
 
 export type EventName = keyof typeof events;
 export type DataOf<E extends EventName> = z.infer<(typeof events)[E]['shape']>;
+export type SaidBy<S extends ServiceName> = { [E in EventName]: (typeof events)[E]['from'] extends S ? E : never }[EventName];
 export type MessageOf<E extends EventName> = Message<E, DataOf<E>>;
 export type HeardBy<S extends OwnerName> = { [E in EventName]: S extends (typeof events)[E]['travels'][number]['to'][number] ? E : never }[EventName];
 
@@ -84,6 +94,9 @@ export const subscriptions: readonly Subscription[] = (() => {
   }
   return [...found.values()];
 })();
+
+const ears = new Set(subscriptions.flatMap(({ service, hears }) => [...hears].map((event) => `${service} ${event}`)));
+export const isHeardBy = (service: ServiceName, event: EventName): boolean => ears.has(`${service} ${event}`);
 
 const channels = (kind: Road['kind']): string[] => [...new Set(subscriptions.filter((s) => s.kind === kind).map((s) => s.channel))];
 export const queues: readonly string[] = channels('queue');
@@ -189,7 +202,7 @@ export const doors = {
   getParked: desk('GET', '/parked/{id}', 'One of them, with its events in order', of(ParkedDetail)),
   retryParkedKey: desk('POST', '/parked/{id}/retry', 'Try it again now', retryOne),
   retryParkedKeys: desk('POST', '/parked/retry', 'Try all of a cause again now', retryMany),
-  resolveParked: desk('POST', '/parked/{id}/resolve', 'Drop the first of its events and go on with the next', resolveOne),
+  resolveParked: desk('POST', '/parked/{id}/resolve', 'Drop the first of its events and go on with the next', { ...resolveOne, body: DropFirst }),
   listStuck: desk('GET', '/stuck', 'Messages that no channel will take', { query: troubleQuery, replies: { 200: pageOf(StuckView) } }),
   getStuck: desk('GET', '/stuck/{id}', 'One of them, with its payload', of(StuckDetail)),
   retryStuckRow: desk('POST', '/stuck/{id}/retry', 'Send it now', retryOne),
@@ -201,11 +214,11 @@ export const doors = {
   homePage: page('/', 'The catalogue', { query: z.object({ q: z.string().trim().max(200).optional(), after: After }) }),
   productPage: page('/products/{sku}', 'One product', { params: bySku, refuses: [404] }),
   basketPage: page('/basket', 'The basket'),
-  changeBasket: form('/basket', 'Put into or change the basket'),
+  changeBasket: form('/basket', 'Put into or change the basket', { replies: { 303: null, 422: html } }),
   checkoutPage: page('/checkout', 'Address and order'),
   checkOut: form('/checkout', 'Place the order', { replies: { 303: null, 422: html } }),
   orderPage: page('/orders/{id}', 'Where an order is', { params: byOrder, refuses: [404] }),
-  cancelFromPage: form('/orders/{id}/cancel', 'Cancel from the page', { params: byOrder, refuses: [404] }),
+  cancelFromPage: form('/orders/{id}/cancel', 'Cancel from the page', { params: byOrder, refuses: [404, 409] }),
   mailboxPage: page('/mailbox', 'The letters kept on this machine', { query: z.object({ after: After }), refuses: [404] }),
   letterPage: page('/mailbox/{key}', 'One letter', { params: z.object({ key: z.string().regex(/^[a-z0-9.]{1,60}$/, 'must be a letter') }), refuses: [404] }),
 } as const satisfies Record<string, Door>;

@@ -57,9 +57,9 @@ export function problem({ status, refused, detail, complaints, headers }: Fault,
   return answer(status, 'application/problem+json', JSON.stringify(body), headers);
 }
 
-export function errorAnswer(fault: Fault, occurrence: string, asPage: boolean): HttpAnswer {
+export function errorAnswer(fault: Fault, occurrence: string, asPage: boolean, shopName: string): HttpAnswer {
   if (!asPage) return problem(fault, occurrence);
-  return answer(fault.status, htmlType, errorPage(fault.status, STATUS_CODES[fault.status] ?? titleOf(fault.refused), fault.detail), fault.headers);
+  return answer(fault.status, htmlType, errorPage(shopName, fault.status, STATUS_CODES[fault.status] ?? titleOf(fault.refused), fault.detail), fault.headers);
 }
 
 function titleOf(refused: string): string {

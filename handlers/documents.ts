@@ -29,7 +29,7 @@ export function openapi(): object {
       openapi: '3.1.1',
       info: {
         title: 'Anyport', version, license,
-        description: 'An order system for a web shop. Amounts are in minor units. Errors are problems (RFC 9457). Lists go on with `after=<next>`. Fields that are not listed are ignored.',
+        description: 'An order system for a web shop. Amounts are in minor units. Errors are problems (RFC 9457). Lists go on with `after=<next>`. Fields that are not listed are ignored. Before a request reaches an operation the server itself may answer 400, 408, 413, 417, 421 or 431, as a problem, too.',
       },
       servers: [{ url: '/' }],
       tags: [...services.filter((service) => service !== 'website'), 'operations', 'host'].map((name) => ({ name })),
@@ -120,7 +120,7 @@ function failuresOf(name: DoorName, door: Door): number[] {
   const { params, query, body, idempotent, admin, raw, refuses = [] } = door;
   const takes = body !== undefined || raw === true;
   const found = [
-    ...(params || query || idempotent || takes ? [400] : []), ...(admin || raw ? [401] : []), ...(takes ? [413] : []), ...(body ? [415] : []),
+    ...(params || query || idempotent || takes ? [400] : []), ...(admin || raw ? [401] : []), 413, ...(body ? [415] : []),
     ...(isLimited(name) || admin ? [429] : []), ...refuses, 500, 503,
   ];
   return [...new Set(found)].sort((a, b) => a - b);

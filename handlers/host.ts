@@ -64,7 +64,7 @@ function gate(door: Door, check: (event: HttpEvent, context: HttpContext) => Fau
   return {
     before({ event, context }) {
       const fault = check(event, context);
-      return fault && errorAnswer(fault, context.kernel.ids.random(), door.page === true);
+      return fault && errorAnswer(fault, context.kernel.ids.random(), door.page === true, context.kernel.settings.shopName);
     },
   };
 }
@@ -79,15 +79,15 @@ function problems(name: DoorName, door: Door): Middleware {
       const occurrence = kernel.ids.random();
       if (fault.status === 500) kernel.log.error({ request: occurrence, door: name, error }, 'a request failed');
       else if (fault.status === 503) kernel.log.warn({ request: occurrence, door: name, error }, 'a request could not be served now');
-      return errorAnswer(fault, occurrence, door.page === true);
+      return errorAnswer(fault, occurrence, door.page === true, kernel.settings.shopName);
     },
   };
 }
 
 export const notFound: Fault = { status: 404, refused: 'not-found', detail: 'there is nothing here' };
 
-function answerOf(door: Door, reply: Reply, { ids }: Kernel): HttpAnswer {
-  if (isRefusal(reply)) return errorAnswer({ ...reply, ...(reply.status === 401 ? { headers: { 'www-authenticate': 'Signature' } } : {}) }, ids.random(), door.page === true);
+function answerOf(door: Door, reply: Reply, { ids, settings }: Kernel): HttpAnswer {
+  if (isRefusal(reply)) return errorAnswer({ ...reply, ...(reply.status === 401 ? { headers: { 'www-authenticate': 'Signature' } } : {}) }, ids.random(), door.page === true, settings.shopName);
   const { status, headers } = reply;
   if ('json' in reply) return answer(status, jsonType, JSON.stringify(reply.json), headers);
   if ('html' in reply) return answer(status, htmlType, reply.html, headers);
@@ -182,7 +182,7 @@ function shaped(door: Door): Middleware {
       const complaints: Complaint[] = [];
       const params = fitted(door.params, event.params, '/params', complaints);
       // The address of a page is typed and clipped by people: one that cannot exist is simply not there.
-      if (door.page && complaints.length > 0) return errorAnswer(notFound, context.kernel.ids.random(), true);
+      if (door.page && complaints.length > 0) return errorAnswer(notFound, context.kernel.ids.random(), true, context.kernel.settings.shopName);
       const query = door.query && fitted(door.query, single(event.query, door.query, '/query', complaints), '/query', complaints);
       const idempotencyKey = door.idempotent ? fitted(IdempotencyKey, event.headers['idempotency-key'], '/headers/idempotency-key', complaints) : undefined;
       const body = door.body && fitted(door.body, door.page ? formOf(event.body, complaints) : jsonOf(event.body), '', complaints);

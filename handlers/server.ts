@@ -11,13 +11,17 @@ import type { Log } from '../ports/index.ts';
 import { answer, errorAnswer, faultOf, jsonType, problem, type Fault, type HttpAnswer } from './answer.ts';
 import { bodyBytesMax, notFound, tooLarge, type HttpContext, type HttpEvent } from './host.ts';
 import { handlers } from './index.ts';
-import { WrongSetting } from './settings.ts';
+import { networkOf } from './limit.ts';
+import { WrongSetting, isPrivate } from './settings.ts';
 
 /**
  * THE LOCAL WEB SERVER: node:http in front of the handlers, routed by the doors of the flow, with the shop's assets, health and documents beside them.
  *
- * - Whatever comes in has a limit: headers 16 KiB, a body `bodyBytesMax` counted while it is read, and a time for each. Paths are decoded once; what cannot be decoded,
- *   or hides control characters, is 400. A path is exact: with a slash too many it is redirected if that helps, otherwise 404.
+ * - Whatever comes in has a limit: headers 16 KiB and `headersMax`, a body `bodyBytesMax` counted while it is read, and a time for each; so has the time in which nothing
+ *   moves, and the number of connections, in all and (unless limits are off) of one network.
+ * - Paths are decoded once; what cannot be decoded, or hides control characters, is 400. A path is exact: with a slash too many it is redirected if that helps, otherwise 404.
+ * - Where only this machine can reach the shop it is served under the names of this machine and of SHOP_URL alone, otherwise 421: a page from elsewhere whose own name was
+ *   made to point here (DNS rebinding) gets nothing.
  * - HEAD is GET without the body. Any other method is 405 with Allow.
  * - `close` takes no new requests, lets those in flight end (their answers say `Connection: close`), and after a deadline ends the rest.
  */
@@ -31,8 +35,16 @@ export interface ServerOptions {
   readonly headersSecondsMax?: number;
   /** For a whole request, its body included. */
   readonly requestSecondsMax?: number;
+  /** In which nothing was read and nothing written: a client that does not fetch its answer. */
+  readonly idleSecondsMax?: number;
+  /** Between two requests. */
+  readonly keepAliveSecondsMax?: number;
+  readonly connectionsMax?: number;
+  readonly connectionsPerNetworkMax?: number;
   readonly closeSecondsMax?: number;
 }
+
+const headersMax = 100;
 
 export interface Server {
   readonly port: number;
@@ -42,24 +54,45 @@ export interface Server {
 
 /** Throws `WrongSetting` with one clear line when it cannot listen there. */
 export async function startServer(options: ServerOptions): Promise<Server> {
-  const { port, host, headersSecondsMax = 10, requestSecondsMax = 30, closeSecondsMax = 10 } = options;
+  const { port, host, headersSecondsMax = 10, requestSecondsMax = 30, idleSecondsMax = 60, keepAliveSecondsMax = 20, closeSecondsMax = 10 } = options;
   const find = createRouter(options);
   const server = createServer({
     maxHeaderSize: 16 * 1024,
     headersTimeout: headersSecondsMax * 1000,
     requestTimeout: requestSecondsMax * 1000,
     connectionsCheckingInterval: Math.min(1000, headersSecondsMax * 250),
-    keepAliveTimeout: 20_000,
+    keepAliveTimeout: keepAliveSecondsMax * 1000,
+    requireHostHeader: false, // node's own refusal is no problem and has no security headers; ours is below
     noDelay: true,
   });
-  server.maxConnections = 2_000;
+  server.timeout = idleSecondsMax * 1000;
+  server.maxConnections = options.connectionsMax ?? 2_000;
+  if (options.context.rateLimit !== false) shareConnections(server, options.connectionsPerNetworkMax ?? 500);
   server.on('clientError', complain);
   const drain = drainable(server, closeSecondsMax);
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => void serve(request, response, find, options));
+  const answered = (request: IncomingMessage, response: ServerResponse): void => void serve(request, response, find, options);
+  server.on('request', answered);
+  server.on('checkExpectation', answered); // an expectation that is not 100-continue
   await listening(server, port, host);
   server.on('error', (error) => options.log.warn({ error }, 'a connection could not be taken'));
   const { port: taken } = server.address() as AddressInfo;
   return { port: taken, url: `http://${host.includes(':') ? `[${host}]` : host}:${taken}`, close: drain };
+}
+
+/** One network holds so many connections at the most: who opens more is hung up on, and the others still come in. */
+function shareConnections(server: NodeServer, most: number): void {
+  const held = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const network = networkOf(socket.remoteAddress ?? '');
+    const count = (held.get(network) ?? 0) + 1;
+    if (count > most) return void socket.destroy();
+    held.set(network, count);
+    socket.once('close', () => {
+      const left = held.get(network)! - 1;
+      if (left === 0) held.delete(network);
+      else held.set(network, left);
+    });
+  });
 }
 
 function listening(server: NodeServer, port: number, host: string): Promise<void> {
@@ -148,10 +181,11 @@ function asset({ params, headers }: HttpEvent): HttpAnswer {
 
 // ---------------------------------------------------------------- one request
 
-async function serve(request: IncomingMessage, response: ServerResponse, find: Find, { log }: ServerOptions): Promise<void> {
+async function serve(request: IncomingMessage, response: ServerResponse, find: Find, options: ServerOptions): Promise<void> {
+  const { log } = options;
   try {
-    const result = await answerTo(request, find);
-    if (result.status === 413) response.setHeader('connection', 'close');
+    const result = await answerTo(request, find, options);
+    if (result.status === 413 || result.status === 417) response.setHeader('connection', 'close');
     await send(request, response, result);
   } catch (error) {
     if (request.destroyed && !request.complete) return; // gone, or thrown out because it was too slow
@@ -162,11 +196,13 @@ async function serve(request: IncomingMessage, response: ServerResponse, find: F
   }
 }
 
-async function answerTo(request: IncomingMessage, find: Find): Promise<HttpAnswer> {
+async function answerTo(request: IncomingMessage, find: Find, options: ServerOptions): Promise<HttpAnswer> {
   // RFC 9112, 3.2.2: a server must understand the absolute form as well.
   const [path, search] = splitAt((request.url ?? '').replace(/^https?:\/\/[^/?#]*/i, ''), '?');
   const asPage = !path.startsWith('/api/') && (request.headers.accept ?? '').includes('text/html');
-  const fail = (fault: Fault, page = asPage): HttpAnswer => errorAnswer(fault, randomUUID(), page);
+  const fail = (fault: Fault, page = asPage): HttpAnswer => errorAnswer(fault, randomUUID(), page, options.context.kernel.settings.shopName);
+  const wrong = wrongHead(request, options);
+  if (wrong) return fail(wrong);
   const decodable = isDecodable(path) && isDecodable(search.replaceAll('+', ' '));
   if (!decodable || !path.startsWith('/') || /%([01]|7f)/i.test(path)) {
     return fail({ status: 400, refused: 'invalid-address', detail: 'the address cannot be read', complaints: [{ pointer: '', detail: 'must be percent-encoded UTF-8' }] });
@@ -178,6 +214,28 @@ async function answerTo(request: IncomingMessage, find: Find): Promise<HttpAnswe
   if (body === undefined) return fail(tooLarge, found.route.page);
   const headers = request.headers as HttpEvent['headers']; // only set-cookie would be a list, and that is no header of a request
   return found.route.answer({ method, path, params: found.params, query: new URLSearchParams(search), headers, body, remote: request.socket.remoteAddress });
+}
+
+function wrongHead(request: IncomingMessage, options: ServerOptions): Fault | undefined {
+  const { rawHeaders, headers } = request;
+  if (rawHeaders.length > 2 * headersMax) return { status: 431, refused: 'headers-too-large', detail: `a request has at most ${headersMax} headers` };
+  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length;
+  // RFC 9112, 3.2.
+  if (hosts !== 1) return { status: 400, refused: 'bad-request', detail: 'a request names one host' };
+  const [, authority] = /^https?:\/\/([^/?#]*)/i.exec(request.url ?? '') ?? [];
+  const named = [headers.host ?? '', ...(authority === undefined ? [] : [authority])];
+  if (!named.every((each) => isServed(each, options))) return { status: 421, refused: 'misdirected', detail: 'this shop is not served under this name; SHOP_URL names another one that it has' };
+  if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') return { status: 417, refused: 'expectation-failed', detail: 'only 100-continue can be expected' };
+  return undefined;
+}
+
+const ownNames = new Set(['localhost', '127.0.0.1', '[::1]']);
+
+function isServed(authority: string, { host, context }: ServerOptions): boolean {
+  if (!isPrivate({ host })) return true;
+  const name = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{0,5})?$/i.exec(authority)?.[1]?.toLowerCase();
+  if (name === undefined) return false;
+  return ownNames.has(name) || name === host || name === new URL(context.kernel.settings.shopUrl).hostname;
 }
 
 function splitAt(text: string, mark: string): [string, string] {

@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { Clock, Ids } from '../../ports/index.ts';
 
 /** The machine's own clock and its source of randomness. */
@@ -10,6 +11,7 @@ export const systemClock: Clock = {
     new Promise((resolve) => {
       if (signal?.aborted) return resolve();
       const timer = setTimeout(end, milliseconds);
+      if (signal) setMaxListeners(0, signal); // where a partition stands, hundreds of keys sleep on one signal: that is no leak
       signal?.addEventListener('abort', end, { once: true });
       function end(): void {
         clearTimeout(timer);

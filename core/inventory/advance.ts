@@ -1,7 +1,7 @@
 import { Invalid, create, isPortError, key, must, put, remove, replace, timestamp, type Outgoing, type Row, type Write } from '../../ports/index.ts';
 import type { OrderPlaced } from '../order/events.ts';
 import { backOff, passOn } from '../kernel/execute.ts';
-import { say, type Cause } from '../kernel/model.ts';
+import { voiceOf, type Cause } from '../kernel/model.ts';
 import type { Kernel } from '../kernel/service.ts';
 import { orderKey, orderPartition, partsOf, type Order, type OrderRow, type Part, type PartState } from './rows.ts';
 import { claim, close, look, release, ship, takeOrClaim, type Look } from './stock.ts';
@@ -20,6 +20,7 @@ export type Reason =
   /** Stock was freed, or nobody has worked at it for long: look again. */
   | { readonly why: 'wake' };
 
+const say = voiceOf('inventory');
 const triesMax = 30;
 
 export async function advance(kernel: Kernel, orderId: string, reason: Reason, cause: Cause = {}): Promise<void> {

@@ -49,7 +49,10 @@ export interface PartState {
   readonly state: 'idle' | 'taken' | 'released' | 'closed' | 'shipped';
   /** Products in whose queue the order stands. While the part is taken: those in which it stood, to be put back if it has to let go. */
   readonly claims: readonly string[];
-  /** Of each product when it was taken, in the order of the lines: what was left, and the version of the stock. */
+  /**
+   * Of each product when it was taken, or, once closed, when it was given back, in the order of the lines: what was left, and the version of the stock. Nothing needs
+   * them after the order is reserved, but they tell whether Product has heard of it.
+   */
   readonly levels: readonly (readonly [available: number, version: number])[];
 }
 

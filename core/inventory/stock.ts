@@ -4,7 +4,7 @@ import {
 } from '../../ports/index.ts';
 import { backOff, passOn } from '../kernel/execute.ts';
 import { rowsOf } from '../kernel/list.ts';
-import { say, type Cause } from '../kernel/model.ts';
+import { voiceOf, type Cause } from '../kernel/model.ts';
 import type { Kernel } from '../kernel/service.ts';
 import { inTurn, type Change, type Done, type Reader } from '../kernel/turns.ts';
 import type { StockView } from './events.ts';
@@ -17,6 +17,8 @@ import {
  * STOCK: what can be done to one part of an order, each in one commit of one shard. The part row makes each effect happen once, however often it is asked for.
  * `take` and `claim` judge by the very versions of the rows that they replace.
  */
+
+const say = voiceOf('inventory');
 
 /** A part as it was read, and whether each line of it could be taken now. */
 export interface Look {
@@ -157,7 +159,7 @@ async function givingBack(kernel: Kernel, reader: Reader, part: Part, cause: Cau
   const touched = part.lines.filter(({ sku }) => wasTaken || (closing && state.claims.includes(sku)));
   const stocks = await stocksOf(reader, part.partition, touched);
   const claims = closing && !wasTaken ? await ownClaims(reader, part, state.claims) : new Map<string, Row<Claim>>();
-  const writes: Write[] = [put(row, part.key, next)];
+  const writes: Write[] = [];
   const levels: { sku: string; available: number; stockVersion: number }[] = [];
   const freed: string[] = [];
   touched.forEach((line, i) => {
@@ -174,7 +176,8 @@ async function givingBack(kernel: Kernel, reader: Reader, part: Part, cause: Cau
     // Others may be lucky now: because something came back, or because an elder claim no longer bars them.
     if (body.waiters > (rejoins ? 1 : 0)) freed.push(line.sku);
   });
-  return { result: undefined, writes, outgoing: changes(kernel, levels, freed, versionOf(touched[0], stocks[0]), cause) };
+  const given: PartState = closing ? { ...next, levels: levels.map(({ available, stockVersion }) => [available, stockVersion]) } : next;
+  return { result: undefined, writes: [put(row, part.key, given), ...writes], outgoing: changes(kernel, levels, freed, versionOf(touched[0], stocks[0]), cause) };
 }
 
 /** All lines of a part that was reserved in this attempt: from reserved to shipped. */
@@ -187,7 +190,7 @@ async function shipping(reader: Reader, part: Part, epoch: number): Promise<Chan
   if (row?.body.state === 'shipped') return { result: undefined };
   must(row?.body.state === 'taken' && row.body.epoch === epoch, 'only what is reserved is shipped');
   const stocks = await stocksOf(reader, part.partition, part.lines);
-  const writes: Write[] = [replace(row, { ...row.body, state: 'shipped', claims: [], levels: [] } satisfies PartState)];
+  const writes: Write[] = [replace(row, { ...row.body, state: 'shipped', claims: [] } satisfies PartState)];
   part.lines.forEach(({ quantity }, i) => {
     const { body } = stocks[i]!;
     writes.push(replace(stocks[i]!, { ...body, reserved: body.reserved - quantity, shipped: body.shipped + quantity, version: body.version + 1 } satisfies Stock));

@@ -56,12 +56,6 @@ export function deadLetters(kernel: Kernel): Promise<Finding<DeadLetter>[]> {
   return findings<DeadLetter>(kernel.store, partitionsOf(collections.dead), key('dead', ''));
 }
 
-/** The one of this message, if it ever died. */
-export async function deadLetterOf(kernel: Kernel, consumer: string, message: Pick<Message, 'source' | 'id'>): Promise<DeadLetter | undefined> {
-  const id = keyPart(`${message.source} ${message.id}`);
-  return (await kernel.store.get<DeadLetter>(partitionOf(collections.dead, id), key('dead', consumer, id)))?.body;
-}
-
 /** Puts it on its queue once more: in the commit that notes it. Refuses what cannot be read, and what somebody else is dealing with. */
 export async function sendAgain(kernel: Kernel, { partition, ...row }: Finding<DeadLetter>): Promise<Refusal | undefined> {
   const { message, channel } = row.body;

@@ -1,8 +1,8 @@
 import {
-  Defect, create, isPortError, isRefusal, key, partitionOf, put, partitionsOf, partsOf, remove, seenKey, seenRow, timestamp,
+  Defect, create, isPortError, isRefusal, key, must, partitionOf, put, partitionsOf, partsOf, remove, seenKey, seenRow, timestamp,
   type Collection, type Outgoing, type OutboxRow, type PortError, type Refusal, type Seen, type Write,
 } from '../../ports/index.ts';
-import { events, isEventName, type DataOf } from '../flow.ts';
+import { events, isEventName, isHeardBy, type DataOf, type ServiceName } from '../flow.ts';
 import { rowsOf } from './list.ts';
 import { say, type Cause, type Fact, type Model } from './model.ts';
 import type { Kernel } from './service.ts';
@@ -75,7 +75,8 @@ async function together<State, Command>(kernel: Kernel, model: Model<State, Comm
   async function decideAll(reader: Reader, again: boolean): Promise<Change<Outcome<State>[]>> {
     const first = again && (await firstOutcome<State>(reader, partition, heard));
     if (first) return { result: [first] };
-    const turns = await Promise.all(jobs.map((job) => decideOne(kernel, reader, model, partition, job, cause)));
+    const decided = jobs.map((job) => decideOne(kernel, reader, model, partition, job, cause));
+    const turns = decided.length === 1 ? [await decided[0]!] : await Promise.all(decided);
     const writes = turns.flatMap((turn) => turn.writes);
     const result = turns.map((turn) => turn.outcome);
     if (writes.length > 0) {
@@ -151,10 +152,14 @@ export async function comeBack(kernel: Kernel, collection: Collection, seconds: 
 }
 
 
-function spoken(kernel: Kernel, service: string, id: string, said: number, facts: readonly Fact[], cause: Cause): Outgoing[] {
+function spoken(kernel: Kernel, service: ServiceName, id: string, said: number, facts: readonly Fact[], cause: Cause): Outgoing[] {
   const outgoing: Outgoing[] = [];
   for (const { type, data, at } of facts) {
-    if (!isEventName(type) || events[type].from !== service) continue;
+    if (!isEventName(type)) continue;
+    if (events[type].from !== service) {
+      must(isHeardBy(service, type), `${service} neither says nor hears ${type}`);
+      continue; // it remembers what it has heard
+    }
     // An event about an order travels under the order's id, whichever aggregate says it.
     const subject = (data as { orderId?: string }).orderId ?? id;
     outgoing.push(say(type, data as DataOf<typeof type>, { subject, sequence: said + outgoing.length, at: at ?? timestamp(kernel.clock.now()), cause }));

@@ -45,8 +45,17 @@ const startsMax = 3;
  * With the children of the partition when it has been split and all of it is handled: one goes on with them.
  */
 export async function follow(kernel: Kernel, service: AnyService, options: Follow): Promise<readonly string[] | undefined> {
-  const { stream, partition } = options;
   const stop = new AbortController();
+  try {
+    return await followUntil(kernel, service, options, stop);
+  } finally {
+    // Node keeps a combined signal, and all that its listeners hold, for as long as somebody listens to it and it has not been aborted: a poll every two seconds adds up.
+    stop.abort();
+  }
+}
+
+async function followUntil(kernel: Kernel, service: AnyService, options: Follow, stop: AbortController): Promise<readonly string[] | undefined> {
+  const { stream, partition } = options;
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const waitSeconds = options.untilDry ? 0 : 20;
   const log = { service: service.name, stream, partition };
@@ -56,7 +65,7 @@ export async function follow(kernel: Kernel, service: AnyService, options: Follo
   const window: { position: string; done: boolean }[] = [];
   const chains = new Map<string, Promise<void>>();
   const room = signalling();
-  signal.addEventListener('abort', room.ring);
+  signal.addEventListener('abort', room.ring, { once: true });
   let after = store.after();
   let children: readonly string[] | undefined;
 
@@ -78,9 +87,8 @@ export async function follow(kernel: Kernel, service: AnyService, options: Follo
   function take(event: StreamEvent): void {
     const entry = { position: event.position, done: false };
     window.push(entry);
-    const elder = chains.get(event.partitionkey) ?? Promise.resolve();
-    const handling = elder.then(() => patiently(kernel, signal, log, () => receiveEvent(kernel, service, stream, event)));
-    const turn = handling.then((handled) => {
+    const handle = (): Promise<boolean> => patiently(kernel, signal, log, () => receiveEvent(kernel, service, stream, event));
+    const turn = (chains.get(event.partitionkey)?.then(handle) ?? handle()).then((handled) => {
       entry.done = handled;
       if (handled) advance();
       if (chains.get(event.partitionkey) === turn) chains.delete(event.partitionkey);
@@ -205,10 +213,13 @@ async function openPosition(kernel: Kernel, service: AnyService, { stream, parti
     /** The event at which the last process that was here has ended, if it was handled alone. */
     suspected: (): string | undefined => suspected,
     cautious: (): boolean => alone > 0,
-    /** Counts a start, before the first event is handled. */
+    /** Counts a start, before the first event is handled: once a process. Who begins anew because another reader has overtaken him has not died meanwhile. */
     async begin(): Promise<void> {
       if (begun) return;
       begun = true;
+      const known = startsOf(kernel);
+      if (known.has(rowKey)) return;
+      known.add(rowKey);
       const starts = (row?.body.starts ?? 0) + 1;
       if (starts >= startsMax) alone = windowMax; // those that were under way together are at most a window
       await write({ ...row?.body, starts });
@@ -235,6 +246,14 @@ async function openPosition(kernel: Kernel, service: AnyService, { stream, parti
     },
   };
 }
+
+/** The positions from which this process has begun. Two opened stores in one process are as two processes. */
+function startsOf({ store }: Kernel): Set<string> {
+  let known = started.get(store);
+  if (!known) started.set(store, (known = new Set()));
+  return known;
+}
+const started = new WeakMap<Kernel['store'], Set<string>>();
 
 const isSame = (one: Position | undefined, other: Position | undefined): boolean => JSON.stringify(one) === JSON.stringify(other);
 

@@ -1,6 +1,7 @@
-import type { Message, Outgoing, Refusal } from '../../ports/index.ts';
-import { events, type DataOf, type EventName, type ServiceName } from '../flow.ts';
-import type { Collection } from '../../ports/index.ts';
+import type { z } from 'zod';
+import { Defect, must, type Collection, type Message, type Outgoing, type Refusal } from '../../ports/index.ts';
+import { events, isEventName, type DataOf, type EventName, type SaidBy, type ServiceName } from '../flow.ts';
+import { Time } from '../shapes.ts';
 
 /** Something that happened. A fact whose type the flow assigns to this service is said to the world in the commit that records it; all others stay at home. */
 export interface Fact {
@@ -52,9 +53,25 @@ export interface Saying {
   readonly cause?: Cause;
 }
 
-/** The envelope and the roads of an event, as the flow has them. Its id is derived, so a repetition has the same. */
+/**
+ * What a service says with: only what the flow assigns to it. Anything else does not compile; where types are forgotten it is a `Defect`, and since it is thrown before
+ * the commit nothing is written.
+ */
+export function voiceOf<S extends ServiceName>(service: S) {
+  return <E extends SaidBy<S>>(type: E, data: DataOf<E>, saying: Saying): Outgoing => {
+    must(isEventName(type) && events[type].from === service, `${service} does not say ${String(type)}`);
+    return say(type, data, saying);
+  };
+}
+
+/**
+ * The envelope and the roads of an event, as the flow has them. Its id is derived, so a repetition has the same. Throws `Defect` for data that is not, to the last
+ * field, what the flow declares: readers would refuse it, or never see what nobody has declared.
+ */
 export function say<E extends EventName>(type: E, data: DataOf<E>, { subject, sequence, at, cause = {} }: Saying): Outgoing {
   const row = events[type];
+  declared(`${type} of ${subject}`, row.shape, data);
+  must(Time.safeParse(at).success, `${type} of ${subject} is said at a time in UTC`);
   const message: Message = {
     specversion: '1.0',
     id: `${subject}:${type}:${sequence}`,
@@ -71,4 +88,25 @@ export function say<E extends EventName>(type: E, data: DataOf<E>, { subject, se
     data,
   };
   return { message, roads: row.travels.map(({ kind, channel }) => ({ kind, channel })) };
+}
+
+/** Throws `Defect` unless the shape takes the data and reads just what is said: no field more, and no text that is trimmed on its way. */
+export function declared(what: string, shape: z.ZodType, data: unknown): void {
+  const read = shape.safeParse(data);
+  const wrong = read.success ? lost(data, read.data) : read.error.issues.map(({ path, message }) => `${pointerOf(path)} ${message}`).join('; ');
+  if (wrong !== undefined) throw new Defect(`${what} is not said, because it does not have the declared shape: ${wrong}`);
+}
+
+const pointerOf = (path: readonly PropertyKey[]): string => path.map((part) => `/${String(part)}`).join('');
+
+/** Where something of what was said is not there, or is something else, in what is read; `undefined`: nowhere. What is `undefined` is not said at all. */
+function lost(said: unknown, read: unknown): string | undefined {
+  if (said === read) return undefined;
+  if (typeof said !== 'object' || typeof read !== 'object' || said === null || read === null) return ' would be read as something else';
+  for (const [name, value] of Object.entries(said)) {
+    if (value === undefined) continue;
+    const wrong = Object.hasOwn(read, name) ? lost(value, (read as Record<string, unknown>)[name]) : ' is not declared';
+    if (wrong !== undefined) return `/${name}${wrong}`;
+  }
+  return undefined;
 }

@@ -1,5 +1,5 @@
 import {
-  create, isMalformed, isPortError, isTransient, key, partitionOf, partitionsOf, partsOf, remove, replace, timestamp,
+  create, isMalformed, isPortError, isTransient, key, partitionOf, partitionsOf, refuse, remove, replace, timestamp,
   type Refusal, type Row, type StreamEvent, type Write,
 } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
@@ -141,12 +141,12 @@ export async function parkedItems(kernel: Kernel, consumer: string, stream: stri
   return found;
 }
 
-/** Events of this key that a person has dropped. */
+/** Events of this key that a person has dropped, in the order in which they were dropped. */
 export async function droppedItems(kernel: Kernel, consumer: string, stream: string, partitionkey: string): Promise<Dropped[]> {
   const found: Dropped[] = [];
   const prefix = key('dropped', consumer, stream, keyPart(partitionkey), '');
   for await (const { body } of rowsOf<Dropped>(kernel.store, place(consumer, partitionkey), prefix)) found.push(body);
-  return found;
+  return found.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
 }
 
 export interface Dropped {
@@ -175,23 +175,21 @@ export async function retryNow(kernel: Kernel, { partition, ...head }: Finding<H
   }
 }
 
-/** A person has decided that the first of its events is not to be handled: the others go on without it, in order. It is kept, as dropped. */
-export async function dropFirst(kernel: Kernel, { partition, ...head }: Finding<Head>, why: string | undefined): Promise<Refusal | undefined> {
+/**
+ * A person has decided that the first of its events is not to be handled: the others go on without it, in order. It is kept, as dropped. `first`: the id of the one
+ * that is meant. While the answer of the store is lost it is asked again, for who repeats this in doubt would drop the next one, too.
+ */
+export async function dropFirst(kernel: Kernel, { partition, ...head }: Finding<Head>, { why, first: meant }: { why?: string | undefined; first?: string | undefined }): Promise<Refusal | undefined> {
   const { consumer, stream, partitionkey, reason } = head.body;
   const [first] = await parkedItems(kernel, consumer, stream, partitionkey, 1);
+  if (meant !== undefined && (!first || isMalformed(first.body.message) || first.body.message.id !== meant)) return refuse(409, 'another-one', 'the first of its events is another one now; look again');
   const now = kernel.clock.now();
   const next: Head = { ...head.body, reason: `the one before was dropped: ${reason}`.slice(0, 1_000), attempts: 0, deaths: 0, notBefore: 0 };
+  const droppedKey = key('dropped', consumer, stream, keyPart(partitionkey), kernel.ids.random());
   const writes: Write[] = [replace(head, next)];
-  if (first) {
-    const dropped: Dropped = { message: first.body.message, at: timestamp(now), why: why ?? reason };
-    writes.push(remove(first), create(key('dropped', consumer, stream, keyPart(partitionkey), `${now}`, partsOf(first.key).at(-1)!), dropped));
-  }
-  try {
-    await kernel.store.commit(partition, { writes });
-    return undefined;
-  } catch (error) {
-    return changedMeanwhile(error);
-  }
+  if (first) writes.push(remove(first), create(droppedKey, { message: first.body.message, at: timestamp(now), why: why ?? reason } satisfies Dropped));
+  if (await committed(kernel, partition, writes)) return undefined;
+  return (await kernel.store.get(partition, droppedKey)) ? undefined : refuse(409, 'changed-meanwhile', 'it has changed meanwhile; look again');
 }
 
 // ---------------------------------------------------------------- trying again

@@ -1,7 +1,9 @@
-import { Invalid, isMalformed, isTransient, type Message, type Received } from '../../ports/index.ts';
+import type { z } from 'zod';
+import { Invalid, freeze, isMalformed, isTransient, type Message, type Received } from '../../ports/index.ts';
 import { events, isEventName, type EventName } from '../flow.ts';
 import { bury, reasonOf } from './dead.ts';
 import { isTooOld } from './forget.ts';
+import { Time } from '../shapes.ts';
 import type { AnyService, Kernel } from './service.ts';
 import { handleInTime } from './watch.ts';
 
@@ -18,13 +20,43 @@ export async function handle(kernel: Kernel, service: AnyService, message: Messa
   await handler(kernel, checked(message) as never);
 }
 
-/** The message with its data in the declared shape. Unknown fields are dropped: a newer speaker may say more. Throws `Invalid`. */
+/** What several services hear is checked once. Only `decode` makes messages that cannot change, and it does so to their depths. */
+const known = new WeakMap<Message, Message>();
+
+/** The message with its data in today's shape. Unknown fields are dropped: a newer speaker may say more. Throws `Invalid`. */
 export function checked(message: Message): Message {
-  const { shape, version } = events[message.type as EventName];
-  if (!(Number(message.dataversion) <= version)) throw new Invalid(`${message.type} has version ${message.dataversion}, known is ${version}`);
-  const result = shape.safeParse(message.data);
-  if (result.success) return { ...message, data: result.data };
-  throw new Invalid(`${message.type} ${message.id}`, result.error.issues.map(({ path, message: detail }) => ({ pointer: '/data' + path.map((p) => `/${String(p)}`).join(''), detail })));
+  const found = known.get(message);
+  if (found) return found;
+  const row = events[message.type as EventName];
+  // It is told on, to customers as well; and what a stranger has put on a channel may say anything.
+  if (!Time.safeParse(message.time).success) throw new Invalid(`${message.type} ${message.id}`, [{ pointer: '/time', detail: 'must be a time in UTC' }]);
+  for (const name of ['correlationid', 'causationid', 'traceparent'] as const) {
+    if (message[name] !== undefined && typeof message[name] !== 'string') throw new Invalid(`${message.type} ${message.id}`, [{ pointer: `/${name}`, detail: 'must be text' }]);
+  }
+  const right = lifted(row, message);
+  if (Object.isFrozen(message) && freeze(right)) known.set(message, right);
+  return right;
+}
+
+/** What was said in an older version goes through the shapes of all versions since, each of which is checked. Throws `Invalid`, also for a version that is newer than ours. */
+export function lifted({ version, shape, earlier = [] }: Versions, message: Message): Message {
+  const { type, dataversion } = message;
+  if (!/^[1-9]\d{0,5}$/.test(dataversion) || Number(dataversion) > version) throw new Invalid(`${type} has version ${dataversion}, known is ${version}`);
+  let { data } = message;
+  for (let said = Number(dataversion); said < version; said++) {
+    const step = earlier.find((each) => each.version === said);
+    if (!step) throw new Invalid(`${type} has version ${dataversion}, of which nobody knows how to read it any more`);
+    data = step.lift(parsed(step.shape, message, data));
+  }
+  return { ...message, dataversion: String(version), data: parsed(shape, message, data) };
+}
+
+type Versions = Pick<(typeof events)[EventName], 'version' | 'earlier'> & { readonly shape: z.ZodType };
+
+function parsed(shape: z.ZodType, { type, id }: Message, data: unknown): unknown {
+  const result = shape.safeParse(data);
+  if (result.success) return result.data;
+  throw new Invalid(`${type} ${id}`, result.error.issues.map(({ path, message: detail }) => ({ pointer: '/data' + path.map((p) => `/${String(p)}`).join(''), detail })));
 }
 
 const blamedAttemptsMax = 10;

@@ -46,23 +46,31 @@ export function createRelay({ store, queue, stream, clock, log }: Pick<Ports, 's
 
   function deliver(row: OutboxRow): Promise<void> {
     const subject = `${row.partition} ${row.body.message.subject}`;
-    const turn = (underWay.get(subject) ?? Promise.resolve()).then(() => deliverInTurn(row)).catch((error: unknown) => {
-      log.warn({ error, key: row.key }, 'the outbox keeps a message for the sweep');
+    const turn = deliverAfter(underWay.get(subject), row).then(() => {
+      if (underWay.get(subject) === turn) underWay.delete(subject);
     });
     underWay.set(subject, turn);
-    void turn.then(() => underWay.get(subject) === turn && underWay.delete(subject));
     return turn;
+  }
+
+  async function deliverAfter(elder: Promise<void> | undefined, row: OutboxRow): Promise<void> {
+    await elder;
+    try {
+      await deliverInTurn(row);
+    } catch (error) {
+      log.warn({ error, key: row.key }, 'the outbox keeps a message for the sweep');
+    }
   }
 
   async function deliverInTurn(row: OutboxRow): Promise<void> {
     const held = new Set<string>();
-    for await (const elder of elders(row)) (await send(elder, held)).forEach((channel) => held.add(channel));
+    // The first message of a subject has no elders, and is most of them.
+    if (Number(row.body.message.sequence) > 0) for await (const elder of elders(row)) (await send(elder, held)).forEach((channel) => held.add(channel));
     await send(row, held);
   }
 
-  /** Rows of the same subject that were said before, eldest first. The first message of a subject has none, and is most of them. */
+  /** Rows of the same subject that were said before, eldest first. */
   async function* elders({ partition, key: rowKey, body: { message } }: OutboxRow): AsyncGenerator<OutboxRow> {
-    if (Number(message.sequence) === 0) return;
     for await (const elder of rowsOf<OutboxBody>(store, partition, key('outbox', message.subject, ''))) {
       if (elder.key >= rowKey) return;
       yield { ...elder, partition };

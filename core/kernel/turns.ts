@@ -31,14 +31,10 @@ export interface Done<T> {
 
 /** Does the work in its turn. Throws what the work throws, or the failure of its commit. A work that changes nothing commits nothing. */
 export function inTurn<T>(store: Store, partition: string, work: Work<T>): Promise<Done<T>> {
-  let places = turns.get(store);
-  if (!places) turns.set(store, (places = new Map()));
-  let place = places.get(partition);
-  if (!place) places.set(partition, (place = { waiting: [], busy: false }));
-  const mine = place;
+  const place = placeOf(store, partition);
+  if (!place.busy) return atOnce(store, partition, place, work);
   return new Promise<Done<T>>((resolve, reject) => {
-    mine.waiting.push({ work: work as Work<unknown>, resolve: resolve as (done: Done<unknown>) => void, reject });
-    if (!mine.busy) void serve(store, partition, mine);
+    place.waiting.push({ work: work as Work<unknown>, resolve: resolve as (done: Done<unknown>) => void, reject });
   });
 }
 
@@ -48,32 +44,49 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 interface Place {
-  waiting: Waiting[];
+  readonly waiting: Waiting[];
   busy: boolean;
 }
 /** One set of turns for each store that was opened: two of them in one process are as two processes. */
 const turns = new WeakMap<Store, Map<string, Place>>();
 
+function placeOf(store: Store, partition: string): Place {
+  let places = turns.get(store);
+  if (!places) turns.set(store, (places = new Map()));
+  let place = places.get(partition);
+  if (!place) places.set(partition, (place = { waiting: [], busy: false }));
+  return place;
+}
+
 const worksMax = 64;
 
-async function serve(store: Store, partition: string, place: Place): Promise<void> {
+/** Nobody is before it; those who come meanwhile are served afterwards. */
+async function atOnce<T>(store: Store, partition: string, place: Place, work: Work<T>): Promise<Done<T>> {
   place.busy = true;
+  try {
+    return await commitAlone(store, partition, work);
+  } finally {
+    if (place.waiting.length > 0) void serve(store, partition, place);
+    else place.busy = false;
+  }
+}
+
+async function serve(store: Store, partition: string, place: Place): Promise<void> {
   while (place.waiting.length > 0) {
     const batch = place.waiting.splice(0, worksMax);
-    if (batch.length === 1) await commitAlone(store, partition, batch[0]!);
+    if (batch.length === 1) await settle(store, partition, batch[0]!);
     else place.waiting.unshift(...(await commitTogether(store, partition, batch)));
   }
   place.busy = false;
 }
 
-async function commitAlone(store: Store, partition: string, { work, resolve, reject }: Waiting): Promise<void> {
-  try {
-    const { result, writes = [], outgoing = [] } = await work.run(store);
-    const { outbox } = await store.commit(partition, { writes, outgoing });
-    resolve({ result, outbox });
-  } catch (error) {
-    reject(error);
-  }
+const settle = (store: Store, partition: string, { work, resolve, reject }: Waiting): Promise<void> => commitAlone(store, partition, work).then(resolve, reject);
+
+async function commitAlone<T>(store: Store, partition: string, work: Work<T>): Promise<Done<T>> {
+  const { result, writes = [], outgoing = [] } = await work.run(store);
+  if (writes.length === 0 && outgoing.length === 0) return { result, outbox: [] };
+  const { outbox } = await store.commit(partition, { writes, outgoing });
+  return { result, outbox };
 }
 
 interface Ready {
@@ -116,7 +129,7 @@ async function commitTogether(store: Store, partition: string, batch: readonly W
   } catch (error) {
     // A store that is sick blames nobody, and after an unknown outcome each looks for itself. Else one of them is to blame: each again, alone.
     if (isPortError(error, 'unavailable', 'throttled')) for (const { waiting } of ready) waiting.reject(error);
-    else for (const { waiting } of ready) await commitAlone(store, partition, waiting);
+    else for (const { waiting } of ready) await settle(store, partition, waiting);
   }
   return rest;
 }
@@ -131,7 +144,9 @@ interface Entry {
 /** The partition as it will be when what is staged has been committed. */
 function createOverlay(store: Store, partition: string) {
   const read = new Map<string, Promise<Row | undefined>>();
-  let staged = new Map<string, Entry>();
+  const staged = new Map<string, Entry>();
+  /** What stood in `staged` before each change of it, youngest last. */
+  const undo: (readonly [string, Entry | undefined])[] = [];
   let count = 0;
 
   function fetched(rowKey: string): Promise<Row | undefined> {
@@ -165,12 +180,24 @@ function createOverlay(store: Store, partition: string) {
     const now = known?.row;
     if (write.op === 'create') {
       if (now) throw new PortError('conflict', `create of ${write.key}`, { key: write.key });
-      staged.set(write.key, { origin: known?.origin, row: fresh(write.key, write.body) });
-      return;
+      return change(write.key, known, { origin: known?.origin, row: fresh(write.key, write.body) });
     }
     if (known && now?.version !== write.version) throw new PortError('conflict', `${write.op} of ${write.key}`, { key: write.key });
     const origin = known ? known.origin : { key: write.key, version: write.version, body: undefined };
-    staged.set(write.key, { origin, row: write.op === 'delete' ? undefined : fresh(write.key, write.body) });
+    change(write.key, known, { origin, row: write.op === 'delete' ? undefined : fresh(write.key, write.body) });
+  }
+
+  function change(rowKey: string, before: Entry | undefined, now: Entry): void {
+    undo.push([rowKey, before]);
+    staged.set(rowKey, now);
+  }
+
+  function reset(to: number): void {
+    while (undo.length > to) {
+      const [rowKey, before] = undo.pop()!;
+      if (before) staged.set(rowKey, before);
+      else staged.delete(rowKey);
+    }
   }
 
   /** A version that no store has: it says that the row is only staged. */
@@ -181,8 +208,8 @@ function createOverlay(store: Store, partition: string) {
     fetch: async (keys: readonly string[]): Promise<void> => void (await Promise.allSettled(keys.map(fetched))),
     /** Throws `conflict` when a neighbour has written what was not read from it. */
     stage: (writes: readonly Write[]): void => writes.forEach(stageOne),
-    mark: (): Map<string, Entry> => new Map(staged),
-    reset: (to: Map<string, Entry>): void => void (staged = to),
+    mark: (): number => undo.length,
+    reset,
     size: (): number => staged.size,
     writes: (): Write[] =>
       [...staged].flatMap(([rowKey, { origin, row }]): Write[] => {

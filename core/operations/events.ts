@@ -46,6 +46,8 @@ export const StuckDetail = StuckView.extend(Message).meta({ id: 'StuckMessageDet
 
 /** Why a person has decided so; kept with what he has decided about. */
 export const Why = z.object({ why: text(500).optional() }).meta({ id: 'Why' });
+/** With the id of the event that is meant: another one is not dropped, so that a repeated request drops no second one. */
+export const DropFirst = Why.extend({ first: z.string().max(300).optional() }).meta({ id: 'DropFirst' });
 export const RetryAll = z.object({ cause: z.string().max(200).optional() }).meta({ id: 'RetryAll', description: 'All of this cause; all there are, if none is named' });
 export const Retried = z.object({ retried: z.int(), left: z.int() }).meta({ id: 'Retried' });
 

@@ -1,8 +1,9 @@
-import { Invalid, isMalformed, isPortError, partitionOf, refuse, timestamp, type Malformed, type Message, type Refusal } from '../../ports/index.ts';
+import { Invalid, isMalformed, isPortError, isTransient, partitionOf, refuse, timestamp, type Malformed, type Message, type Refusal } from '../../ports/index.ts';
 import { audit } from '../audit.ts';
 import { collections, events, isEventName, type EventName } from '../flow.ts';
 import { causeOfReason, deadLetters, isDead, resolveDead, sendAgain, type DeadLetter } from '../kernel/dead.ts';
 import { passOn } from '../kernel/execute.ts';
+import { isTooOld } from '../kernel/forget.ts';
 import type { Finding } from '../kernel/list.ts';
 import { deathsMax, dropFirst, droppedItems, parkedItems, parkedKeys, retryNow, type ParkedKey } from '../kernel/park.ts';
 import { checked } from '../kernel/receive.ts';
@@ -38,7 +39,7 @@ export const operations: Service<'operations'> = {
     getParked: (kernel, { params }) => withOne(parkedKeys(kernel), params.id, (found) => parkedDetail(kernel, found)),
     retryParkedKey: (kernel, { params }) => withOne(parkedKeys(kernel), params.id, async ({ found }) => (await retryNow(kernel, found)) ?? { status: 202 }),
     retryParkedKeys: async (kernel, { body }) => retryAll(await parkedKeys(kernel), parkedView, body.cause, ({ found }) => retryNow(kernel, found)),
-    resolveParked: (kernel, { params, body }) => withOne(parkedKeys(kernel), params.id, async ({ found }) => (await dropFirst(kernel, found, body.why)) ?? { status: 204 }),
+    resolveParked: (kernel, { params, body }) => withOne(parkedKeys(kernel), params.id, async ({ found }) => (await dropFirst(kernel, found, body)) ?? { status: 204 }),
 
     async listStuck(kernel, { query }): Promise<Reply> {
       return page((await stuckRows(kernel)).map(stuckView), query);
@@ -81,14 +82,23 @@ async function withOne<Found extends { readonly id: string }>(all: Promise<reado
   return found ? work(found) : refuse(404, 'not-found', 'there is nothing of this id; it may have been dealt with');
 }
 
-/** One after the other. What cannot be retried, or has changed meanwhile, is left. */
+/** One after the other. What cannot be retried, has changed meanwhile, or was not confirmed by the store, is left: the next look shows it, or no longer does. */
 async function retryAll<Found>(
   all: readonly Found[], view: (found: Found) => Trouble, cause: string | undefined, retry: (found: Found) => Promise<Refusal | undefined>,
 ): Promise<Reply> {
   const wanted = all.filter((found) => cause === undefined || view(found).cause === cause);
   let retried = 0;
-  for (const found of wanted) if (!(await retry(found))) retried++;
+  for (const found of wanted) if (await isDone(retry(found))) retried++;
   return { status: 202, json: { retried, left: wanted.length - retried } };
+}
+
+async function isDone(retry: Promise<Refusal | undefined>): Promise<boolean> {
+  try {
+    return (await retry) === undefined;
+  } catch (error) {
+    if (isTransient(error)) return false;
+    throw error;
+  }
 }
 
 const about = (message: Message | Malformed): { event?: string; subject?: string } => (isMalformed(message) ? {} : { event: message.type, subject: message.subject });
@@ -125,6 +135,7 @@ async function sayByHand(kernel: Kernel, { channel, message: given }: SayByHand)
   const road = isEventName(given.type) ? events[given.type].travels.find((travel) => travel.channel === channel) : undefined;
   if (!road) return refuse(422, 'wrong-channel', `${given.type} does not travel on ${channel}`);
   const message = complete(kernel, given, given.type as EventName);
+  if (isTooOld(message.time, kernel.clock.now())) return refuse(422, 'too-old', 'nobody handles what is so old; leave the time out, and it is said now');
   try {
     checked(message);
   } catch (error) {

@@ -1,8 +1,8 @@
-import { isMalformed, key, partitionOf, timestamp, type Collection, type Malformed, type Message, type OutboxBody } from '../../ports/index.ts';
+import { isMalformed, key, partitionOf, partitionsOf, timestamp, type Collection, type Malformed, type Message, type OutboxBody } from '../../ports/index.ts';
 import { collections, events, type EventName, type ServiceName } from '../flow.ts';
-import type { StockFreed } from '../inventory/events.ts';
-import { emptyStock, partsOf as cut, queuePrefix, stockKey, stockPartition, type Claim, type Order as Reservation, type PartState, type Stock } from '../inventory/rows.ts';
-import { deadLetterOf, deadLetters, isDead } from '../kernel/dead.ts';
+import { StockFreed } from '../inventory/events.ts';
+import { emptyStock, partsOf as cut, queuePrefix, stockKey, stockPartition, type Claim, type Order as Reservation, type Part, type PartState, type Stock } from '../inventory/rows.ts';
+import { deadLetters, isDead, type DeadLetter } from '../kernel/dead.ts';
 import type { Document } from '../kernel/execute.ts';
 import { positionKey } from '../kernel/follow.ts';
 import { rowsOf } from '../kernel/list.ts';
@@ -29,8 +29,17 @@ interface Facts {
   readonly shipment: Shipment | undefined;
   readonly parcel: Parcel | undefined;
   readonly letters: Letters | undefined;
-  /** Product has noted what was left when this order was reserved. */
-  readonly levelsNoted: boolean;
+  readonly parts: readonly PartLevels[];
+  /** About this order, whatever has become of them. */
+  readonly dead: readonly DeadLetter[];
+}
+
+/** What a part of the order has told of the stock, and whether Product has noted it. */
+interface PartLevels {
+  readonly part: Part;
+  readonly state: PartState['state'];
+  readonly levels: number;
+  readonly noted: boolean;
 }
 
 type Delivery = StoryView['deliveries'][number];
@@ -43,12 +52,13 @@ export async function storyOf(kernel: Kernel, id: string): Promise<StoryView | u
   const { order, reservation, shipment, letters } = facts;
   if (!order && !reservation && !shipment && !letters) return undefined;
   const said = saidOf(facts);
-  const deliveries: Delivery[] = [];
-  for (const each of said) deliveries.push(...(await deliveriesOf(kernel, facts, each)));
+  const found: (Delivery & Pick<Found, 'at'>)[] = [];
+  for (const each of said) found.push(...(await deliveriesOf(kernel, facts, each)));
+  const deliveries = found.map(({ at: _, ...delivery }): Delivery => delivery);
   return {
     orderId: id,
     status: order?.placed ? statusOf(order) : 'Unknown',
-    story: [...said.map(({ event, at }) => ({ at, service: events[event].from, what: `says ${event}` })), ...doneOf(facts)].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)),
+    story: [...said.map(({ event, at }) => ({ at, service: events[event].from, what: `says ${event}` })), ...doneOf(facts), ...decidedOf(facts, found)].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0)),
     deliveries,
     missing: [...deliveries.filter(({ place }) => place !== 'heard' && place !== 'overtaken').map(missingOf), ...(await turnsOf(kernel, facts))],
   };
@@ -62,22 +72,37 @@ async function gather(kernel: Kernel, id: string): Promise<Facts> {
   const shipment = await state<Shipment>(collections.shipments, 'shipment');
   const letters = await state<Letters>(collections.letters, 'letters');
   const parcel = shipment?.booking && (await state<Parcel>(collections.parcels, 'parcel', parcelId(shipment.booking)));
-  return { id, order, reservation, shipment, letters, parcel, levelsNoted: reservation !== undefined && (await levelsNoted(kernel, id, reservation)) };
+  const parts = reservation ? await partLevels(kernel, id, reservation) : [];
+  const dead = (await deadLetters(kernel)).map(({ body }) => body).filter(({ message }) => concerns(message, id));
+  return { id, order, reservation, shipment, letters, parcel, parts, dead };
 }
 
-const partsMax = 4;
+/** Of what nobody can read we only see whether it names the order. */
+const concerns = (message: Message | Malformed, id: string): boolean => (isMalformed(message) ? message.raw.includes(id) : message.subject === id || message.correlationid === id);
 
-/** All lines of an order travel in one message, so the first parts speak for all of them. */
-async function levelsNoted(kernel: Kernel, id: string, reservation: Reservation): Promise<boolean> {
-  for (const part of cut(id, reservation).slice(0, partsMax)) {
+/** An order of very many lines is looked at as far as this. */
+const linesMax = 200;
+
+async function partLevels(kernel: Kernel, id: string, reservation: Reservation): Promise<PartLevels[]> {
+  const found: PartLevels[] = [];
+  let lines = 0;
+  for (const part of cut(id, reservation)) {
+    if ((lines += part.lines.length) > linesMax && found.length > 0) break;
     const row = await kernel.store.get<PartState>(part.partition, part.key);
-    for (const [i, { sku }] of part.lines.entries()) {
-      const level = row?.body.levels[i];
-      const product = level && (await kernel.store.get<Document<Product>>(partitionOf(collections.products, sku), key('product', sku)));
-      if (level && (product?.body.state.stockVersion ?? 0) < level[1]) return false;
-    }
+    if (row) found.push({ part, state: row.body.state, levels: row.body.levels.length, noted: await isNoted(kernel, part, row.body) });
   }
-  return true;
+  return found;
+}
+
+async function isNoted(kernel: Kernel, { lines }: Part, { levels }: PartState): Promise<boolean> {
+  const behind = await Promise.all(
+    levels.map(async ([, version], i) => {
+      const { sku } = lines[i]!;
+      const product = await kernel.store.get<Document<Product>>(partitionOf(collections.products, sku), key('product', sku));
+      return (product?.body.state.stockVersion ?? 0) < version;
+    }),
+  );
+  return !behind.includes(true);
 }
 
 // ---------------------------------------------------------------- what was said
@@ -85,13 +110,16 @@ async function levelsNoted(kernel: Kernel, id: string, reservation: Reservation)
 interface Said {
   readonly event: EventName;
   readonly at: string;
-  /** Where its outbox row was. */
+  /** Where its outbox row was, … */
   readonly partition: string;
+  /** … and under which subject. */
+  readonly subject: string;
+  readonly known?: Whereabouts;
 }
 
-function saidOf({ id, order, reservation, shipment, parcel }: Facts): Said[] {
+function saidOf({ id, order, reservation, shipment, parcel, parts }: Facts): Said[] {
   const said: Said[] = [];
-  const add = (event: EventName, collection: Collection, at: string | undefined, of = id): void => void said.push({ event, at: at ?? '', partition: partitionOf(collection, of) });
+  const add = (event: EventName, collection: Collection, at: string | undefined, of = id): void => void said.push({ event, at: at ?? '', partition: partitionOf(collection, of), subject: id });
   const changed = reservation && timestamp(reservation.at);
   if (order?.placed) add('OrderPlaced', collections.orders, order.placed.placedAt);
   if (reservation?.saidBackordered) add('Backordered', collections.invorder, order?.at.Backordered ?? changed);
@@ -99,7 +127,13 @@ function saidOf({ id, order, reservation, shipment, parcel }: Facts): Said[] {
   if (order?.at.CancellationRequested) add('CancellationRequested', collections.orders, order.at.CancellationRequested);
   if (shipment?.booking) add('OrderFulfillment', collections.shipments, order?.at.OrderFulfillment ?? shipment.claimedAt);
   if (shipment?.stoppedAt) add('ShippingStopped', collections.shipments, shipment.stoppedAt);
-  if (shipment?.booking && parcel?.orderId === id && parcel.status === 'delivered') add('OrderDelivered', collections.parcels, order?.at.OrderDelivered ?? parcel.statusAt, parcelId(shipment.booking));
+  const delivered = order?.at.OrderDelivered ?? (parcel?.orderId === id && parcel.status === 'delivered' ? parcel.statusAt : undefined);
+  if (shipment?.booking && delivered !== undefined) add('OrderDelivered', collections.parcels, delivered, parcelId(shipment.booking));
+  // What was taken and is cancelled was given back, and each part tells that for itself; those that were heard are told as one.
+  const gaveBack = parts.filter(({ state, levels }) => state === 'closed' && levels > 0);
+  for (const { part, noted } of gaveBack.filter((each, n) => n === 0 || !each.noted)) {
+    said.push({ event: 'StockChanged', at: changed!, partition: part.partition, subject: part.lines[0]!.sku, ...(noted ? { known: 'heard' } : {}) });
+  }
   return said;
 }
 
@@ -113,12 +147,24 @@ function doneOf({ shipment, parcel, letters }: Facts): Entry[] {
   return done;
 }
 
+const fates = { dead: 'is a dead letter', sentAgain: 'is sent again by a person', resolved: 'is resolved by a person' } as const;
+
+/** What could not be handled, and what people have decided about it. */
+function decidedOf({ dead }: Facts, found: readonly (Delivery & Pick<Found, 'at'>)[]): Entry[] {
+  const nameOf = ({ message }: DeadLetter): string => (isMalformed(message) ? 'something that nobody can read' : message.type);
+  const died = dead.flatMap((letter) =>
+    (letter.history ?? []).map(({ at, what, why }): Entry => ({ at, service: letter.consumer, what: `${nameOf(letter)} ${fates[what]}`, ...(why === undefined ? {} : { detail: why }) })),
+  );
+  const dropped = found.flatMap(({ event, to, at, detail }): Entry[] => (at === undefined ? [] : [{ at, service: to, what: `${event} is dropped by a person`, ...(detail === undefined ? {} : { detail }) }]));
+  return [...died, ...dropped];
+}
+
 // ---------------------------------------------------------------- who has heard it
 
 const milestones: Readonly<Partial<Record<EventName, Milestone>>> = { Backordered: 'backorder', OrderFulfillment: 'shipped', OrderDelivered: 'delivered', ShippingStopped: 'cancelled' };
 
 /** What a listener's own rows say. */
-function hasHeard(event: EventName, listener: ServiceName, { order, reservation, shipment, letters, levelsNoted: noted }: Facts): 'heard' | 'overtaken' | undefined {
+function hasHeard(event: EventName, listener: ServiceName, { order, reservation, shipment, letters, parts }: Facts): 'heard' | 'overtaken' | undefined {
   const heard = (evidence: unknown): 'heard' | undefined => (evidence === undefined || evidence === false ? undefined : 'heard');
   switch (listener) {
     case 'order':
@@ -126,7 +172,9 @@ function hasHeard(event: EventName, listener: ServiceName, { order, reservation,
     case 'notification':
       return heard(event === 'OrderPlaced' ? letters?.order : letters?.reached[milestones[event]!]);
     case 'product':
-      return heard(noted);
+      // What was given back since makes older levels idle.
+      if (event === 'StockChanged') return undefined;
+      return parts.some(({ state, noted }) => state !== 'closed' && !noted) ? undefined : parts.some(({ state }) => state === 'closed') ? 'overtaken' : 'heard';
     case 'shipping':
       if (event === 'CancellationRequested') return heard(shipment?.stoppedAt ?? shipment?.tooLateAt);
       return heard(shipment?.claimedAt) ?? (shipment?.stoppedAt === undefined ? undefined : 'overtaken');
@@ -140,13 +188,13 @@ function hasHeard(event: EventName, listener: ServiceName, { order, reservation,
   }
 }
 
-async function deliveriesOf(kernel: Kernel, facts: Facts, said: Said): Promise<Delivery[]> {
+async function deliveriesOf(kernel: Kernel, facts: Facts, said: Said): Promise<(Delivery & Pick<Found, 'at'>)[]> {
   const { from, travels } = events[said.event] as { from: ServiceName; travels: readonly { kind: 'queue' | 'stream'; channel: string; to: readonly ServiceName[] }[] };
-  const found: Delivery[] = [];
+  const found: (Delivery & Pick<Found, 'at'>)[] = [];
   for (const { kind, channel, to } of travels) {
     for (const listener of to) {
-      const known = hasHeard(said.event, listener, facts);
-      const whereabouts = known ? { place: known } : await search(kernel, facts.id, said, { kind, channel, listener });
+      const known = said.known ?? hasHeard(said.event, listener, facts);
+      const whereabouts: Found = known ? { place: known } : await search(kernel, facts, said, { kind, channel, listener });
       found.push({ event: said.event, from, to: listener, kind, channel, ...whereabouts });
     }
   }
@@ -158,63 +206,83 @@ interface Road {
   readonly channel: string;
   readonly listener: ServiceName;
 }
-type Found = { readonly place: Whereabouts; readonly detail?: string };
+/** `at`: when a person has dropped it (RFC 3339). */
+type Found = { readonly place: Whereabouts; readonly detail?: string; readonly at?: string };
 
 /** Along its way, from the speaker to the listener. */
-async function search(kernel: Kernel, id: string, said: Said, road: Road): Promise<Found> {
-  return (await inOutbox(kernel, id, said, road)) ?? (road.kind === 'queue' ? await onQueue(kernel, id, said, road) : await onStream(kernel, id, said, road));
+async function search(kernel: Kernel, facts: Facts, said: Said, road: Road): Promise<Found> {
+  const found = await inOutboxes(kernel, facts.id, said, road);
+  if (found) return found;
+  return road.kind === 'queue' ? onQueue(facts, said, road) : onStream(kernel, facts.id, said, road);
 }
 
-async function inOutbox(kernel: Kernel, id: string, { event, partition }: Said, { channel }: Road): Promise<Found | undefined> {
-  for (const { row, unsaid } of await unsent(kernel.store, partition, id)) {
-    if (row.message.type !== event || !row.roads.some((road) => road.channel === channel)) continue;
-    if (unsaid) return { place: 'dropped', detail: 'a person has decided not to send it' };
-    return row.stuck === undefined ? { place: 'outbox', detail: `not passed on yet, ${row.attempts} attempts` } : { place: 'stuck', detail: row.stuck };
+/** In the outbox of its speaker, or, sent again or said by hand, in those of the dead letters. */
+async function inOutboxes(kernel: Kernel, id: string, { event, partition, subject }: Said, { channel }: Road): Promise<Found | undefined> {
+  for (const place of [partition, ...partitionsOf(collections.dead)]) {
+    for (const { row, unsaid } of await unsent(kernel.store, place, subject)) {
+      if (row.message.type !== event || !concerns(row.message, id) || !row.roads.some((road) => road.channel === channel)) continue;
+      if (unsaid) return { place: 'dropped', detail: 'a person has decided not to send it', at: timestamp(row.at) };
+      return row.stuck === undefined ? { place: 'outbox', detail: `not passed on yet, ${row.attempts} attempts` } : { place: 'stuck', detail: row.stuck };
+    }
   }
   return undefined;
 }
 
-async function onQueue(kernel: Kernel, id: string, { event }: Said, { channel, listener }: Road): Promise<Found> {
-  const letter = await deadLetterOf(kernel, listener, { source: `/${events[event].from}`, id: `${id}:${event}:0` });
-  if (letter && isDead(letter)) return { place: 'dead', detail: letter.reason };
-  if (letter?.state === 'resolved') return { place: 'dropped', detail: 'a person has resolved the dead letter' };
-  return { place: 'queue', detail: `passed on to ${channel}; waits there, or is being worked at` };
+function onQueue({ dead }: Facts, { event, at }: Said, { channel, listener }: Road): Found {
+  const ours = dead.filter((letter) => letter.consumer === listener && letter.channel === channel && isIt(letter.message, event));
+  const still = ours.find(isDead);
+  if (still) return { place: 'dead', detail: still.reason };
+  const again = ours.find(({ state }) => state === 'sentAgain');
+  if (again) return { place: 'queue', detail: `sent again ${again.at}; waits there, is being worked at, or was removed` };
+  const resolved = ours.find(({ state }) => state === 'resolved');
+  if (resolved) return { place: 'dropped', detail: 'a person has resolved the dead letter', at: resolved.at };
+  return { place: 'queue', detail: `said ${at} and passed on; waits there, is being worked at, or was removed` };
 }
+
+/** Of what nobody can read we only see whether it names the event. */
+const isIt = (message: Message | Malformed, event: EventName): boolean => (isMalformed(message) ? message.raw.includes(event) : message.type === event);
 
 const readMax = 200;
 const readsMax = 200;
 
-async function onStream(kernel: Kernel, id: string, { event }: Said, { channel, listener }: Road): Promise<Found> {
-  const isIt = (message: Parameters<typeof isMalformed>[0]): message is Message => !isMalformed(message) && message.type === event && message.subject === id;
-  const head = await parkedHead(kernel, listener, channel, id);
-  if (head && (await parkedItems(kernel, listener, channel, id, 100)).some(({ body }) => isIt(body.message))) return { place: 'parked', detail: head.reason };
-  if ((await droppedItems(kernel, listener, channel, id)).some(({ message }) => isIt(message))) return { place: 'dropped', detail: 'a person has dropped it' };
-
-  return toRead(kernel, listener, channel, isIt);
+async function onStream(kernel: Kernel, id: string, { event, subject }: Said, { channel, listener }: Road): Promise<Found> {
+  const ours = (message: Message | Malformed): boolean => isIt(message, event) && concerns(message, id);
+  const head = await parkedHead(kernel, listener, channel, subject);
+  const parked = head ? await parkedItems(kernel, listener, channel, subject, 100) : [];
+  if (head && parked.some(({ body }) => ours(body.message))) return { place: 'parked', detail: head.reason };
+  const dropped = (await droppedItems(kernel, listener, channel, subject)).find(({ message }) => ours(message));
+  if (dropped) return { place: 'dropped', detail: dropped.why, at: dropped.at };
+  return toRead(kernel, listener, channel, ours);
 }
 
-/** Looks through what the listener has still to read of a stream, as far as `readsMax` reads go in each partition. */
-async function toRead(kernel: Kernel, listener: ServiceName, channel: string, isIt: (message: Message | Malformed) => boolean): Promise<Found> {
+/** Looks through what the listener has still to read of a stream, as far as `readsMax` reads go. */
+async function toRead(kernel: Kernel, listener: ServiceName, channel: string, ours: (message: Message | Malformed) => boolean): Promise<Found> {
   const partitions = [...(await kernel.stream.partitions(channel))];
   let passed = 0;
-  for (let partition = partitions.shift(), reads = 0; partition !== undefined && reads < readsMax; partition = partitions.shift()) {
+  let gap = false;
+  for (let partition = partitions.shift(), reads = 0; partition !== undefined; partition = partitions.shift()) {
     const rowKey = positionKey(listener, channel, partition);
     const row = await kernel.store.get<{ after?: string }>(partitionOf(collections.consumers, rowKey), rowKey);
     let before = 0;
-    for (let after = row?.body.after; reads < readsMax; reads++) {
+    for (let after = row?.body.after; ; reads++) {
+      if (reads >= readsMax) return { place: 'stream', detail: `${listener} has more than ${passed + before} events of ${channel} to read` };
       const batch = await kernel.stream.read(channel, partition, { max: readMax, waitSeconds: 0, ...(after === undefined ? {} : { after }) });
-      if ('gap' in batch || batch.events.length === 0) {
-        if (!('gap' in batch)) partitions.push(...(batch.children ?? []));
+      if ('gap' in batch) {
+        gap = true;
         break;
       }
-      const index = batch.events.findIndex(({ message }) => isIt(message));
+      if (batch.events.length === 0) {
+        partitions.push(...(batch.children ?? []));
+        break;
+      }
+      const index = batch.events.findIndex(({ message }) => ours(message));
       if (index >= 0) return { place: 'stream', detail: `partition ${partition} of ${channel}; ${listener} has ${before + index} events to read before it` };
       before += batch.events.length;
       after = batch.events.at(-1)!.position;
     }
     passed += before;
-    if (reads >= readsMax) return { place: 'stream', detail: `${listener} has more than ${passed} events of ${channel} to read` };
   }
+  if (gap) return { place: 'lost', detail: `${listener} has not read ${channel} for longer than it is kept` };
   return { place: 'lost', detail: `${listener} has read past its place on ${channel}, and has not heard it` };
 }
 
@@ -240,6 +308,8 @@ async function inventorysTurn(kernel: Kernel, id: string, reservation: Reservati
     if (free < quantity) shorts.push(`${sku} (needs ${quantity}, ${Math.max(0, free)} left by older orders)`);
   }
   if (shorts.length > 0) return [{ service: 'inventory', event: 'InventoryReserved', place: 'stock', detail: `waits for ${shorts.slice(0, 10).join(', ')}` }];
+  const looksAgain = await kernel.store.get(partitionOf(collections.invorder, id), key('open', id));
+  if (looksAgain) return [{ service: 'inventory', event: 'InventoryReserved', place: 'inventory', detail: 'all that it needs is there; the sweep looks at it again' }];
   return [{ service: 'inventory', event: 'StockFreed', ...(await stockFreed(kernel, lines.map(({ sku }) => sku))) }];
 }
 
@@ -257,9 +327,13 @@ const placeOf = (own: string): string => key(...own.split('|'));
 
 /** All that it needs is there, and nobody has told it. */
 async function stockFreed(kernel: Kernel, skus: readonly string[]): Promise<Pick<Missing, 'place' | 'detail'>> {
-  const wakes = (message: Parameters<typeof isMalformed>[0]): boolean =>
-    !isMalformed(message) && message.type === 'StockFreed' && (message.data as StockFreed).skus.some((sku) => skus.includes(sku));
-  for (const partition of new Set(skus.map(stockPartition))) {
+  const wakes = (message: Message | Malformed): boolean => {
+    if (isMalformed(message)) return message.raw.includes('StockFreed') && skus.some((sku) => message.raw.includes(sku));
+    if (message.type !== 'StockFreed') return false;
+    const { data } = StockFreed.safeParse(message.data);
+    return (data?.skus ?? [message.subject]).some((sku) => skus.includes(sku));
+  };
+  for (const partition of [...new Set(skus.map(stockPartition)), ...partitionsOf(collections.dead)]) {
     for await (const { body } of rowsOf<OutboxBody>(kernel.store, partition, key('outbox', ''))) {
       if (wakes(body.message)) return { place: `${body.stuck === undefined ? 'outbox' : 'stuck'}: queue stock-freed`, detail: body.stuck ?? 'not passed on yet' };
     }

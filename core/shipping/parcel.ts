@@ -4,7 +4,8 @@ import type { Fact, Model } from '../kernel/model.ts';
 
 /**
  * A PARCEL, named by carrier and tracking number. Both the booking and the carrier's notices write to it, in either order: a notice for a parcel that is not known yet
- * is kept until the booking names the order. Delivered is the end; what comes later, or is older than what is known, changes nothing but the timeline.
+ * is kept until the booking names the order. What is older than what is known changes nothing but the timeline; delivered is
+ * the end, and what is heard after it not even that.
  *
  * Carriers use their numbers again, after months (https://docs.easypost.com/docs/trackers: codes are not unique). Then the number names the newer order, and what the
  * carrier said before that order was booked was said of the older one.

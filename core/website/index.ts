@@ -35,18 +35,18 @@ export const website: Service<'website'> = {
     async basketPage(kernel, { headers }) {
       return page(200, around(kernel, headers), basketPage(priced(readBasket(headers['cookie']), await catalogueOf(kernel))));
     },
-    changeBasket: (kernel, request) => (isForeign(request.headers, kernel.settings.shopUrl) ? foreign() : changeBasket(kernel, request)),
+    changeBasket: (kernel, request) => (isForeign(request.headers, kernel.settings.shopUrl) ? foreign(kernel) : changeBasket(kernel, request)),
     async checkoutPage(kernel, { headers }) {
       const basket = priced(readBasket(headers['cookie']), await catalogueOf(kernel));
       if (basket.lines.length === 0 || basket.obstacle !== undefined) return seeOther('/basket');
       return page(200, around(kernel, headers), checkoutPage({ basket, typed: {}, key: kernel.ids.random() }));
     },
-    checkOut: (kernel, request) => (isForeign(request.headers, kernel.settings.shopUrl) ? foreign() : checkOut(kernel, request)),
+    checkOut: (kernel, request) => (isForeign(request.headers, kernel.settings.shopUrl) ? foreign(kernel) : checkOut(kernel, request)),
     async orderPage(kernel, { params, headers }) {
       const order = await kernel.published.order(params.id);
       return order ? page(200, around(kernel, headers), orderPage(order)) : noOrder;
     },
-    cancelFromPage: (kernel, { params, headers }) => (isForeign(headers, kernel.settings.shopUrl) ? foreign() : cancel(kernel, params.id, headers)),
+    cancelFromPage: (kernel, { params, headers }) => (isForeign(headers, kernel.settings.shopUrl) ? foreign(kernel) : cancel(kernel, params.id, headers)),
     async mailboxPage(kernel, { query: { after }, headers }) {
       if (!kernel.mailer.mailbox) return noMailbox;
       const { items, next } = await kernel.published.mails({ limit: 100, ...(after === undefined ? {} : { after }) });
@@ -79,7 +79,7 @@ const open = (kernel: Kernel, headers: Headers, content: PageOf): Reply =>
 
 const seeOther = (location: string, headers: Readonly<Record<string, string>> = {}): Reply => ({ status: 303, headers: { location, ...headers } });
 
-const foreign = async (): Promise<Reply> => ({ status: 403, html: errorPage(403, 'Not from here', 'another site sent this form; please use the shop itself') });
+const foreign = async ({ settings }: Kernel): Promise<Reply> => ({ status: 403, html: errorPage(settings.shopName, 403, 'Not from here', 'another site sent this form; please use the shop itself') });
 
 // ---------------------------------------------------------------- the poll
 

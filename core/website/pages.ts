@@ -78,10 +78,10 @@ export function page(status: number, around: Around, content: PageOf, headers: R
 }
 
 /** For whoever answers when no page can. */
-export function errorPage(status: number, title: string, detail: string): string {
+export function errorPage(shopName: string, status: number, title: string, detail: string): string {
   const sentence = detail === '' ? '' : detail[0]!.toUpperCase() + detail.slice(1) + (/[.!?]$/.test(detail) ? '' : '.');
   const main = html`<div class="message"><p class="code" aria-hidden="true">${status}</p><h1>${title}</h1><p>${sentence}</p><p><a class="button" href="/">Back to the shop</a></p></div>`;
-  return String(frame({ shopName: 'Shop' }, { title, main }));
+  return String(frame({ shopName }, { title, main }));
 }
 
 /** Something that a person should read before all else on a page. */

@@ -12,11 +12,23 @@ async function caller(n: number): Promise<void> {
   for (let i = 0; ; i++) {
     const id = `${run}-${n}-${i}`;
     await store.commit('orders~00', ['a', 'b', 'c'].map((part) => ({ op: 'create', key: `${id}|${part}`, body: `"${'x'.repeat(700)}"` })));
-    writeSync(1, `commit ${id}\n`);
+    say(`commit ${id}`);
     await stream.append('facts', [message(id)]);
-    writeSync(1, `append ${id}\n`);
+    say(`append ${id}`);
     await queue.send('work', [message(id)], { delaySeconds: 0, attempts: 0 });
-    writeSync(1, `send ${id}\n`);
+    say(`send ${id}`);
+  }
+}
+
+/** Whole and at once, before the next work begins. A pipe that its reader has not emptied yet takes nothing: then again. */
+function say(line: string): void {
+  for (;;) {
+    try {
+      writeSync(1, `${line}\n`);
+      return;
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) throw error;
+    }
   }
 }
 

@@ -104,6 +104,39 @@ describe('the engine', () => {
     ]);
   });
 
+  it('splits a partition: what follows goes to its children, key by key, and who has read the parent to its end is told of them', () => {
+    const engine = createStreamEngine({ partitionsPerStream: 1 });
+    engine.declare('facts');
+    const keys = Array.from({ length: 40 }, (_, n) => `key ${n}`);
+    const append = (round: number): void => engine.append('facts', keys.map((partitionkey) => ({ partitionkey, text: `${partitionkey}, ${round}` })), round);
+    append(1);
+    const children = engine.split('facts', '0');
+    expect(engine.split('facts', '0'), 'it is split once').to.deep.equal(children);
+    append(2);
+    engine.split('facts', children[0]!);
+    append(3);
+    expect(engine.partitions('facts'), 'whoever begins, begins with the parent').to.deep.equal(['0']);
+    expect(engine.read('facts', '0', '39', 9)).to.have.property('events').with.length(1);
+    expect(engine.read('facts', '0', '40', 9)).to.deep.equal({ events: [], children });
+
+    const told = new Map<string, string[]>();
+    const places = new Map<string, Set<string>>();
+    const visit = (partition: string): void => {
+      const batch = engine.read('facts', partition, undefined, 1_000);
+      if ('gap' in batch) throw new Error('a gap');
+      for (const { partitionkey, text } of batch.events) {
+        told.set(partitionkey, [...(told.get(partitionkey) ?? []), text]);
+        places.set(partition, (places.get(partition) ?? new Set()).add(partitionkey));
+      }
+      const end = engine.read('facts', partition, String(batch.events.length), 1);
+      if ('children' in end) end.children?.forEach(visit);
+    };
+    visit('0');
+    for (const each of keys) expect(told.get(each)).to.deep.equal([1, 2, 3].map((round) => `${each}, ${round}`));
+    expect([...places.keys()].sort()).to.deep.equal(['0', '1', '2', '3', '4']);
+    expect(places.get('1')!.size + places.get('2')!.size).to.equal(40);
+  });
+
   it('answers a gap for a position that it has never given out: it may have lost its state', () => {
     const engine = createStreamEngine({ partitionsPerStream: 1 });
     engine.declare('facts');

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { getEventListeners } from 'node:events';
 import { faultless, profileFrom } from '../../adapters/memory/index.ts';
 import { randomFrom } from '../support/ids.ts';
 import { openWorld, type World } from '../support/world.ts';
@@ -82,6 +83,21 @@ describe('shop', () => {
       expect((await world.audit()).filter((fault) => !fault.endsWith('is uncertain'))).to.deep.equal([]);
     });
   }
+
+  it('leaves nobody listening when a poll is over', async () => {
+    world = await openWorld();
+    const signals: AbortSignal[] = [];
+    world.interfere = (call, work) => {
+      const [channel, , options] = call.args as [string, string, { signal: AbortSignal }];
+      if (call.method === 'read' && channel === 'products') signals.push(options.signal);
+      return work();
+    };
+    await world.clock.advance(10_000);
+    world.interfere = undefined;
+    await world.clock.advance(1_000);
+    expect(signals.length).to.be.greaterThan(10);
+    expect(signals.flatMap((signal) => getEventListeners(signal, 'abort'))).to.deep.equal([]);
+  });
 
   it('is as quiet as can be when nobody wants anything', async () => {
     world = await openWorld({ profile: faultless });

@@ -212,12 +212,14 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     const { store, stream } = memory!.engines;
     return subscriptions.flatMap(({ kind, channel, service, polled }) => {
       if (kind === 'queue' || polled) return [];
-      return stream.partitions(channel).filter((partition) => {
+      const visit = (partition: string): string[] => {
         const rowKey = key('position', service, channel, partition);
         const row = store.get(partitionOf(collections.consumers, rowKey), rowKey);
         const batch = stream.read(channel, partition, row && (JSON.parse(row.body) as { after?: string }).after, 1);
-        return 'gap' in batch || batch.events.length > 0;
-      }).map((partition) => `${service} has not read ${channel} ${partition}`);
+        if ('gap' in batch || batch.events.length > 0) return [`${service} has not read ${channel} ${partition}`];
+        return (batch.children ?? []).flatMap(visit);
+      };
+      return stream.partitions(channel).flatMap(visit);
     });
   }
 
