@@ -97,15 +97,17 @@ describe('The log of a busy day', function () {
       const url = `/api/carriers/${carrier}/notices`;
       for (const secret of [hidden[carrier], hidden.guess]) await api.call('POST', url, body.toString(), signed(carrier, body, Date.now(), secret));
     }
-    // Events that nobody can handle: one too old and full of personal data, one that contradicts what has happened.
+    // Events said by hand: one too old and one of no shape, full of personal data, and one that contradicts what has happened, so that nobody can handle it.
     const shippedOne = [...ids].at(-1)!;
     await api.until(shippedOne, 'Delivered');
     const placed = { orderId: first, placedAt: '2020-01-01T00:00:00.000Z', customer: people[0], address, lines: [{ sku: 'MUG', name: 'Mug', quantity: 1, unitPrice: 495 }], total: { amount: 495, currency: 'GBP' } };
     const byHand = [
-      { channel: 'orders', message: { type: 'OrderPlaced', subject: first, time: placed.placedAt, data: placed } },
-      { channel: 'shipping', message: { type: 'ShippingStopped', subject: shippedOne, data: { orderId: shippedOne } } },
-    ];
-    for (const each of byHand) expect((await api.adminPost('/api/messages', each)).status).to.equal(202);
+      [422, { channel: 'orders', message: { type: 'OrderPlaced', subject: first, time: placed.placedAt, data: placed } }],
+      [422, { channel: 'orders', message: { type: 'OrderPlaced', subject: first, data: { ...placed, lines: [] } } }],
+      [202, { channel: 'orders', message: { type: 'OrderPlaced', subject: first, data: placed } }],
+      [202, { channel: 'shipping', message: { type: 'ShippingStopped', subject: shippedOne, data: { orderId: shippedOne } } }],
+    ] as const;
+    for (const [status, each] of byHand) expect((await api.adminPost('/api/messages', each)).status).to.equal(status);
     for (const id of ids) await eventually(async () => expect((await api.order(id)).status).to.be.oneOf(['Delivered', 'Cancelled']), 20);
     await eventually(async () => expect(written).to.include('an event of a stream is parked'), 20);
   }

@@ -277,7 +277,7 @@ describe('A message that a stranger puts on a channel', () => {
     const neighbour = (await edge.world.place(['MUG', 1])).id;
     await edge.rest();
     expect(edge.world.order(neighbour)).to.equal('Shipped');
-    expect(edge.world.rows<{ reason: string }>('dead').map(({ body }) => body.reason)).to.have.length(names.length).and.to.satisfy((reasons: string[]) => reasons.every((reason) => reason.length > 5));
+    expect(edge.world.rows<{ reason: string }>('dead').map(({ body }) => body.reason)).to.have.length(names.length).and.to.satisfy((reasons: string[]) => reasons.every((reason) => /^(malformed|invalid): ./.test(reason)), 'at once, and not after many tries');
     const parked = edge.world.rows<{ reason: string; consumer: string; partitionkey: string }>('parked').map(({ body }) => body);
     for (const [n, name] of names.entries()) expect(parked.filter(({ consumer, partitionkey }) => consumer === 'notification' && partitionkey === String(n).padStart(26, 'f')), name).to.have.length(1);
     expect(edge.world.rows('order').filter(({ partition, key }) => partition.startsWith('invorder') && key.includes('fff')), 'nothing is reserved').to.deep.equal([]);
@@ -331,6 +331,11 @@ describe('A notice', () => {
       expect(edge.world.letters(id).length).to.equal(letters);
     });
   }
+
+  it('names a parcel whose number does not give away the order', async () => {
+    const { id, number } = await shipped();
+    expect(number.toLowerCase()).not.to.include(id).and.not.to.include(id.slice(0, 8));
+  });
 
   it('that has a time is refused five minutes later, and five minutes too early', async () => {
     const { headers, body } = writers.shippo(factOf('T1'), secrets.shippo, edge.world.clock.now());
