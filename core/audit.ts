@@ -1,4 +1,4 @@
-import { key, partitionsOf, partsOf, type Collection } from '../ports/index.ts';
+import { key, partitionOf, partitionsOf, partsOf, type Collection } from '../ports/index.ts';
 import { collections, speaking, type EventName } from './flow.ts';
 import type { Claim, Order as Reservation, Stock } from './inventory/rows.ts';
 import { deadLetters, isDead } from './kernel/dead.ts';
@@ -10,10 +10,12 @@ import type { Milestone } from './notification/events.ts';
 import type { Letters } from './notification/letters.ts';
 import type { OrderStatus } from './order/events.ts';
 import { statusOf, type Order } from './order/order.ts';
+import type { Product } from './product/product.ts';
+import { parcelId, type Parcel } from './shipping/parcel.ts';
 import type { Shipment } from './shipping/shipment.ts';
 
 /**
- * THE AUDIT: do stock, orders, shipments and letters agree, and is anything waiting that should not? It reads everything, with all services' own rows, and changes
+ * THE AUDIT: do stock, orders, shipments, parcels and letters agree, and is anything waiting that should not? It reads everything, with all services' own rows, and changes
  * nothing. It proves most when the shop is at rest; while orders are under way their half-done steps are named as faults.
  */
 export interface Audit {
@@ -81,6 +83,7 @@ async function readOrders(kernel: Kernel, fault: Fault): Promise<Books> {
       books.lines += state.placed?.lines.length ?? 0;
       checkLetters(id, state, letters.get(id)?.state, books.mails, fault);
       checkAgreement(id, status, reservations.get(id), shipments.get(id)?.state, fault);
+      await checkParcel(kernel, id, status, shipments.get(id)?.state, fault);
     }
     for (const id of [...reservations.keys(), ...shipments.keys(), ...letters.keys()]) if (!placed.has(id)) fault(`order ${id} is known to others and not to Order`);
     for (const [id, reservation] of reservations) enter(books, id, reservation);
@@ -117,6 +120,16 @@ function checkAgreement(id: string, status: OrderStatus, reservation: Reservatio
   if ((status === 'Cancelled') !== (shipment?.stoppedAt !== undefined)) fault(`order ${id} is ${status}, Shipping has ${shipment?.stoppedAt ? '' : 'not '}stopped it`);
 }
 
+/** A number that is used again names the newer order, and tells nothing of the older one. */
+async function checkParcel(kernel: Kernel, id: string, status: OrderStatus, shipment: Shipment | undefined, fault: Fault): Promise<void> {
+  if (!shipment?.booking) return;
+  const row = parcelId(shipment.booking);
+  const parcel = (await kernel.store.get<Document<Parcel>>(partitionOf(collections.parcels, row), key('parcel', row)))?.body.state;
+  if (parcel?.orderId === undefined) return fault(`order ${id} is booked, and its parcel does not know of it`);
+  const arrived = parcel.status === 'delivered';
+  if (parcel.orderId === id && arrived !== (status === 'Delivered')) fault(`order ${id} is ${status}, its parcel is ${arrived ? '' : 'not '}delivered`);
+}
+
 interface Shelf {
   readonly available: number;
   /** Eldest first: the key parts after the sku, and for how much. */
@@ -126,7 +139,9 @@ interface Shelf {
 /** The stock equation of every product, against what the orders hold; and that nobody waits who could be served. */
 async function checkStock(kernel: Kernel, { held, waits }: Books, fault: Fault): Promise<number> {
   const shelves = new Map<string, Shelf>();
-  for (const partition of partitionsOf(collections.stock)) {
+  // The same shards by the same hash.
+  for (const [n, partition] of partitionsOf(collections.stock).entries()) {
+    const known = await byId<Document<Product>>(kernel, partitionsOf(collections.products)[n]!, 'product');
     const claims = new Map<string, { place: string; quantity: number }[]>();
     for await (const row of rowsOf<Claim>(kernel.store, partition, key('wait', ''))) {
       const [, sku = '', placedAt = '', id = ''] = partsOf(row.key);
@@ -138,6 +153,8 @@ async function checkStock(kernel: Kernel, { held, waits }: Books, fault: Fault):
       if (received !== available + reserved + shipped || available < 0) fault(`product ${sku}: received ${received}, but available ${available} + reserved ${reserved} + shipped ${shipped}`);
       if (reserved !== sums.reserved) fault(`product ${sku}: ${reserved} reserved, orders hold ${sums.reserved}`);
       if (shipped !== sums.shipped) fault(`product ${sku}: ${shipped} shipped, orders had ${sums.shipped}`);
+      const told = known.get(sku)?.state.available ?? 0;
+      if (told !== available) fault(`product ${sku}: ${available} available, Product knows of ${told}`);
     }
   }
   for (const sku of held.keys()) if (!shelves.has(sku)) fault(`product ${sku} is held by orders and has no stock`);

@@ -91,7 +91,7 @@ export function say<E extends EventName>(type: E, data: DataOf<E>, { subject, se
 }
 
 /** Throws `Defect` unless the shape takes the data and reads just what is said: no field more, and no text that is trimmed on its way. */
-export function declared(what: string, shape: z.ZodType, data: unknown): void {
+function declared(what: string, shape: z.ZodType, data: unknown): void {
   const read = shape.safeParse(data);
   const wrong = read.success ? lost(data, read.data) : read.error.issues.map(({ path, message }) => `${pointerOf(path)} ${message}`).join('; ');
   if (wrong !== undefined) throw new Defect(`${what} is not said, because it does not have the declared shape: ${wrong}`);
@@ -103,9 +103,11 @@ const pointerOf = (path: readonly PropertyKey[]): string => path.map((part) => `
 function lost(said: unknown, read: unknown): string | undefined {
   if (said === read) return undefined;
   if (typeof said !== 'object' || typeof read !== 'object' || said === null || read === null) return ' would be read as something else';
-  for (const [name, value] of Object.entries(said)) {
-    if (value === undefined) continue;
-    const wrong = Object.hasOwn(read, name) ? lost(value, (read as Record<string, unknown>)[name]) : ' is not declared';
+  for (const name of Object.keys(said)) {
+    const value = (said as Record<string, unknown>)[name];
+    const other = (read as Record<string, unknown>)[name];
+    if (value === other || value === undefined) continue;
+    const wrong = Object.hasOwn(read, name) ? lost(value, other) : ' is not declared';
     if (wrong !== undefined) return `/${name}${wrong}`;
   }
   return undefined;

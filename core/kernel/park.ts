@@ -1,5 +1,5 @@
 import {
-  create, isMalformed, isPortError, isTransient, key, partitionOf, partitionsOf, refuse, remove, replace, timestamp,
+  create, isMalformed, isPortError, isTransient, key, partitionOf, partitionsOf, partsOf, refuse, remove, replace, timestamp,
   type Refusal, type Row, type StreamEvent, type Write,
 } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
@@ -146,7 +146,7 @@ export async function droppedItems(kernel: Kernel, consumer: string, stream: str
   const found: Dropped[] = [];
   const prefix = key('dropped', consumer, stream, keyPart(partitionkey), '');
   for await (const { body } of rowsOf<Dropped>(kernel.store, place(consumer, partitionkey), prefix)) found.push(body);
-  return found.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+  return found;
 }
 
 export interface Dropped {
@@ -185,7 +185,7 @@ export async function dropFirst(kernel: Kernel, { partition, ...head }: Finding<
   if (meant !== undefined && (!first || isMalformed(first.body.message) || first.body.message.id !== meant)) return refuse(409, 'another-one', 'the first of its events is another one now; look again');
   const now = kernel.clock.now();
   const next: Head = { ...head.body, reason: `the one before was dropped: ${reason}`.slice(0, 1_000), attempts: 0, deaths: 0, notBefore: 0 };
-  const droppedKey = key('dropped', consumer, stream, keyPart(partitionkey), kernel.ids.random());
+  const droppedKey = key('dropped', consumer, stream, keyPart(partitionkey), `${now}`, partsOf(first?.key ?? '').at(-1)!);
   const writes: Write[] = [replace(head, next)];
   if (first) writes.push(remove(first), create(droppedKey, { message: first.body.message, at: timestamp(now), why: why ?? reason } satisfies Dropped));
   if (await committed(kernel, partition, writes)) return undefined;

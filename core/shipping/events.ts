@@ -29,6 +29,9 @@ export const BookingView = z
   .meta({ id: 'Booking' });
 export type BookingView = z.infer<typeof BookingView>;
 
+/** Carriers are named in lower case, and some letters are longer there. */
+const named = Parcel.carrier.refine((name) => name.toLowerCase().length <= 100, 'must have at most 100 characters in lower case');
+
 /** What a person says became of a booking: the parcel that the carrier has; of one that is left over nothing, it has been called back. */
-export const ResolveBooking = z.object({ ...Parcel, trackingUrl: z.url({ protocol: /^https?$/ }).max(2_000).optional() }).partial({ carrier: true, trackingNumber: true }).meta({ id: 'ResolveBooking' });
+export const ResolveBooking = z.object({ ...Parcel, carrier: named, trackingUrl: z.url({ protocol: /^https?$/ }).max(2_000).optional() }).partial({ carrier: true, trackingNumber: true }).meta({ id: 'ResolveBooking' });
 export type ResolveBooking = z.infer<typeof ResolveBooking>;

@@ -8,6 +8,7 @@ import { execute } from '../../core/kernel/execute.ts';
 import { receiveStock } from '../../core/inventory/index.ts';
 import { placeOrder } from '../../core/order/index.ts';
 import { products } from '../../core/product/product.ts';
+import { parcelId } from '../../core/shipping/parcel.ts';
 import type { OrderView } from '../../core/order/events.ts';
 import { basket, eventually } from '../support/client.ts';
 
@@ -68,8 +69,22 @@ describe('The audit', function () {
     const partition = at(collections.stock, 'B');
     const row = (await store.get(partition, key('stock', 'B'))) as Row<object>;
     await store.commit(partition, { writes: [replace(row, { ...row.body, received: 1, available: 1 })] });
-    expect((await audit(shop.kernel)).faults).to.deep.equal([`order ${waiting} waits, and all that it needs is there`]);
+    expect((await audit(shop.kernel)).faults).to.deep.equal(['product B: 1 available, Product knows of 0', `order ${waiting} waits, and all that it needs is there`]);
     await store.commit(partition, { writes: [replace((await store.get(partition, key('stock', 'B')))!, row.body)] });
+  });
+
+  it('finds a stock of which Product has not heard', async () => {
+    const faults = await tampered(at(collections.products, 'A'), key('product', 'A'), ((body: { state: Numbers }) => ({ ...body, state: { ...body.state, available: 7 } })) as never);
+    expect(faults).to.deep.equal(['product A: 8 available, Product knows of 7']);
+  });
+
+  it('finds a parcel that does not agree with its order', async () => {
+    const shipment = (await shop.kernel.store.get<{ state: { booking: { carrier: string; trackingNumber: string } } }>(at(collections.shipments, delivered), key('shipment', delivered)))!;
+    const parcel = parcelId(shipment.body.state.booking);
+    const change = (news: object) => tampered(at(collections.parcels, parcel), key('parcel', parcel), ((body: { state: object }) => ({ ...body, state: { ...body.state, ...news } })) as never);
+    expect(await change({ status: 'inTransit' })).to.deep.equal([`order ${delivered} is Delivered, its parcel is not delivered`]);
+    expect(await change({ orderId: undefined })).to.deep.equal([`order ${delivered} is booked, and its parcel does not know of it`]);
+    expect(await change({ orderId: waiting, status: 'inTransit' })).to.deep.equal([]);
   });
 
   it('finds what nobody has come back to', async () => {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { ResolveBooking } from '../../core/shipping/events.ts';
 import { say } from '../../core/kernel/model.ts';
 import { handle } from '../../core/kernel/receive.ts';
 import type { AnyService } from '../../core/kernel/service.ts';
@@ -348,3 +349,10 @@ function strangeCarrier() {
   };
   return carrier;
 }
+
+describe('The parcel that a person names', () => {
+  it('has a carrier whose name in lower case, which is the one that is said, fits as well', () => {
+    expect(ResolveBooking.safeParse({ carrier: 'I'.repeat(100), trackingNumber: 'T1' }).success).to.equal(true);
+    expect(ResolveBooking.safeParse({ carrier: '\u0130'.repeat(100), trackingNumber: 'T1' }).success).to.equal(false);
+  });
+});

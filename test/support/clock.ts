@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../../ports/index.ts';
 
 /**
@@ -67,6 +68,7 @@ export function createClock(start = '2026-11-20T09:00:00.000Z'): VirtualClock {
       return new Promise((resolve) => {
         const sleeper: Sleeper = { at: now + Math.max(0, milliseconds), wake: end };
         enter(sleeper);
+        if (signal) setMaxListeners(0, signal);
         signal?.addEventListener('abort', end, { once: true });
         function end(): void {
           stirred++;
