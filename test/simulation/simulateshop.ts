@@ -22,7 +22,7 @@ import { openKernel } from '../../handlers/container.ts';
 import { startPump, type Pump } from '../../handlers/pump.ts';
 import {
   Defect, Invalid, PortError, isMalformed, isRefusal, isTransient, openMailer, openQueue, openStore, openStream, partitionOf, partitionsOf, timestamp,
-  type BookingRequest, type Carrier, type Ids, type Message, type RawWrite, type Refusal, type StoreDriver, type TrackingFact, type TrackingStatus,
+  type BookingRequest, type Carrier, type Ids, type Malformed, type Message, type RawWrite, type Refusal, type StoreDriver, type TrackingFact, type TrackingStatus,
 } from '../../ports/index.ts';
 import { anna, home } from '../support/client.ts';
 import { randomFrom } from '../support/ids.ts';
@@ -602,6 +602,9 @@ async function runOnce(plan: Plan, options: RunOptions): Promise<Run> {
     }
   }
 
+  /** Under which id it was first said: what is too old is retried under a fresh one, behind a `~`. */
+  const nameOf = (message: Message | Malformed): string => (isMalformed(message) ? message.raw : message.id.replace(/~[^~]*$/, ''));
+
   /** What a person does who knows the truth. */
   async function tidyUp(kernel: Kernel): Promise<void> {
     for (;;) {
@@ -610,14 +613,14 @@ async function runOnce(plan: Plan, options: RunOptions): Promise<Run> {
       for (const { consumer, stream, partitionkey, found } of heads) {
         const [first] = await parkedItems(kernel, consumer, stream, partitionkey, 1);
         const message = first?.body.message;
-        const id = message && (isMalformed(message) ? message.raw : message.id);
+        const id = message && nameOf(message);
         const poisoned = id !== undefined && checks.isForeign(id) && !killers.has(id);
         await (poisoned ? dropFirst(kernel, found, { why: 'a stranger said it' }) : retryNow(kernel, found));
       }
       await pause(31_000);
     }
     for (const found of await deadLetters(kernel)) {
-      const id = isMalformed(found.body.message) ? found.body.message.raw : found.body.message.id;
+      const id = nameOf(found.body.message);
       if (isDead(found.body)) await (checks.isForeign(id) ? resolveDead(kernel, found, 'a stranger said it') : sendAgain(kernel, found));
     }
     for (const [id, { mails }] of checks.letters) {
