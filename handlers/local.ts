@@ -5,6 +5,7 @@ import { sweepClaims } from '../core/notification/index.ts';
 import { sweepBookings } from '../core/shipping/index.ts';
 import { website } from '../core/website/index.ts';
 import { PortError } from '../ports/index.ts';
+import { leaveAddress, takeAddress } from './address.ts';
 import { openShop, type Shop, type Surroundings } from './container.ts';
 import { services } from './index.ts';
 import { startPump, type Pump } from './pump.ts';
@@ -45,7 +46,7 @@ export async function startLocal(settings: ShopSettings, surroundings: Omit<Surr
     const adminToken = settings.adminToken ?? kernel.ids.random();
     let ready = false;
     server = await startServer({ port: settings.port, host: settings.host, context: { kernel, adminToken, rateLimit: settings.rateLimit }, ready: () => ready, log: kernel.log });
-    url = server.url.replace('//0.0.0.0:', '//127.0.0.1:');
+    url = server.url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:');
     post = httpPost(url);
     if (settings.sampleCatalogue) await loadSamples(kernel);
     pump = startPump(kernel, services, {
@@ -55,7 +56,12 @@ export async function startLocal(settings: ShopSettings, surroundings: Omit<Surr
     await website.ticks.pollProducts(kernel);
     ready = true;
     void goOn(shop, openedAt);
-    return { shop, server, url, adminToken, stop: () => stopAll(server, pump, shop) };
+    await leaveAddress(settings.dataDir, { url, token: adminToken }).catch((error: unknown) => kernel.log.warn({ error }, 'the command line will not find this shop by itself'));
+    const stop = async (): Promise<void> => {
+      await takeAddress(settings.dataDir, { url }).catch((error: unknown) => kernel.log.warn({ error }, 'the address of this shop stays behind'));
+      await stopAll(server, pump, shop);
+    };
+    return { shop, server, url, adminToken, stop };
   } catch (error) {
     await stopAll(server, pump, shop);
     throw error;

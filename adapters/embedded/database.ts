@@ -66,6 +66,9 @@ const pragmas = `
   pragma wal_autocheckpoint = 4000;
   pragma journal_size_limit = 67108864`;
 
+/** Where everything is. */
+export const databaseFile = (dataDir: string): string => join(dataDir, 'anyport.sqlite');
+
 export async function openDatabase(dataDir: string): Promise<Database> {
   const sqlite = await loadSqlite();
   try {
@@ -79,7 +82,7 @@ export async function openDatabase(dataDir: string): Promise<Database> {
 function openLocked(sqlite: Sqlite, dataDir: string): Database {
   const lock = takeLock(sqlite, dataDir);
   try {
-    return groupCommit(connect(sqlite, join(dataDir, 'anyport.sqlite')), lock);
+    return groupCommit(connect(sqlite, databaseFile(dataDir)), lock);
   } catch (error) {
     lock.close();
     throw error;

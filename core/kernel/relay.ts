@@ -183,11 +183,11 @@ export interface UnsaidBody extends OutboxBody {
 }
 const unsaidKey = (outboxKey: string): string => outboxKey.replace(/^outbox/, 'unsaid');
 
-/** What this subject has said and is not on all its roads: still to go (`unsaid: false`), or never to go. */
-export async function unsent(store: Ports['store'], partition: string, subject: string): Promise<{ row: OutboxBody; unsaid: boolean }[]> {
-  const found: { row: OutboxBody; unsaid: boolean }[] = [];
+/** What this subject has said and is not on all its roads: still to go, or, with a `why`, never to go. */
+export async function unsent(store: Ports['store'], partition: string, subject: string): Promise<(OutboxBody & Partial<UnsaidBody>)[]> {
+  const found: (OutboxBody & Partial<UnsaidBody>)[] = [];
   for (const noun of ['outbox', 'unsaid']) {
-    for await (const { body } of rowsOf<OutboxBody>(store, partition, key(noun, subject, ''))) found.push({ row: body, unsaid: noun === 'unsaid' });
+    for await (const { body } of rowsOf<OutboxBody>(store, partition, key(noun, subject, ''))) found.push(body);
   }
   return found;
 }

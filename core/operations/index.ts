@@ -139,7 +139,7 @@ async function sayByHand(kernel: Kernel, { channel, message: given }: SayByHand)
   try {
     checked(message);
   } catch (error) {
-    if (error instanceof Invalid) return refuse(422, 'wrong-shape', error.message, error.complaints.map((each) => ({ ...each, pointer: `/message${each.pointer}` })).slice(0, 100));
+    if (error instanceof Invalid) return refuse(422, 'wrong-shape', error.complaints.length > 0 ? 'the message does not have the declared shape' : error.message, error.complaints.map((each) => ({ ...each, pointer: `/message${each.pointer}` })).slice(0, 100));
     throw error;
   }
   const said = await put(kernel, message, { kind: road.kind, channel });

@@ -219,9 +219,9 @@ async function search(kernel: Kernel, facts: Facts, said: Said, road: Road): Pro
 /** In the outbox of its speaker, or, sent again or said by hand, in those of the dead letters. */
 async function inOutboxes(kernel: Kernel, id: string, { event, partition, subject }: Said, { channel }: Road): Promise<Found | undefined> {
   for (const place of [partition, ...partitionsOf(collections.dead)]) {
-    for (const { row, unsaid } of await unsent(kernel.store, place, subject)) {
+    for (const row of await unsent(kernel.store, place, subject)) {
       if (row.message.type !== event || !concerns(row.message, id) || !row.roads.some((road) => road.channel === channel)) continue;
-      if (unsaid) return { place: 'dropped', detail: 'a person has decided not to send it', at: timestamp(row.at) };
+      if (row.why !== undefined) return { place: 'dropped', detail: row.why, at: timestamp(row.at) };
       return row.stuck === undefined ? { place: 'outbox', detail: `not passed on yet, ${row.attempts} attempts` } : { place: 'stuck', detail: row.stuck };
     }
   }
@@ -235,7 +235,7 @@ function onQueue({ dead }: Facts, { event, at }: Said, { channel, listener }: Ro
   const again = ours.find(({ state }) => state === 'sentAgain');
   if (again) return { place: 'queue', detail: `sent again ${again.at}; waits there, is being worked at, or was removed` };
   const resolved = ours.find(({ state }) => state === 'resolved');
-  if (resolved) return { place: 'dropped', detail: 'a person has resolved the dead letter', at: resolved.at };
+  if (resolved) return { place: 'dropped', detail: resolved.history?.at(-1)?.why ?? resolved.reason };
   return { place: 'queue', detail: `said ${at} and passed on; waits there, is being worked at, or was removed` };
 }
 
@@ -295,7 +295,9 @@ function missingOf({ event, to, kind, channel, place, detail }: Delivery): Missi
 /** Everything was heard, and still it is not at its end: somebody has something to do, or waits for the world. */
 async function turnsOf(kernel: Kernel, facts: Facts): Promise<Missing[]> {
   const { reservation, shipment } = facts;
-  return [...(reservation ? await inventorysTurn(kernel, facts.id, reservation) : []), ...(shipment ? shippingsTurn(shipment, facts) : []), ...lettersTurn(facts)];
+  // Once Shipping has stopped it, it waits for nothing but to be told so.
+  const waits = reservation && !(reservation.state === 'waiting' && shipment?.stoppedAt !== undefined);
+  return [...(waits ? await inventorysTurn(kernel, facts.id, reservation) : []), ...(shipment ? shippingsTurn(shipment, facts) : []), ...lettersTurn(facts)];
 }
 
 async function inventorysTurn(kernel: Kernel, id: string, reservation: Reservation): Promise<Missing[]> {
