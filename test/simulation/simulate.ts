@@ -154,23 +154,28 @@ async function runAll(words: Words, sums: Sums): Promise<Told | undefined> {
   return failed;
 }
 
+const seedsPerProcess = 50;
+
+/** A worker is replaced now and then: whatever the killed processes of its worlds have left waiting goes with it. */
 async function work(draw: () => number | undefined, note: (told: Told) => void, words: Words): Promise<void> {
-  const file = fileURLToPath(import.meta.url);
-  const child: ChildProcess = fork(file, ['--worker'], { execArgv: ['--import', 'tsx/esm', '--max-semi-space-size=64'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-  try {
-    for (let seed = draw(); seed !== undefined; seed = draw()) {
-      const told = await new Promise<Told>((resolve, reject) => {
-        child.once('message', (message) => resolve(message as Told));
-        child.once('exit', (code) => reject(new Error(`a worker has ended with ${code} at the seed ${seed}`)));
-        child.send(words.change(drawPlan(seed!, words.orders)));
-      });
+  for (let seed = draw(); seed !== undefined; ) {
+    const child = fork(fileURLToPath(import.meta.url), ['--worker'], { execArgv: ['--import', 'tsx/esm', '--max-semi-space-size=64'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    try {
+      for (let n = 0; n < seedsPerProcess && seed !== undefined; n++, seed = draw()) note(await askWorker(child, words.change(drawPlan(seed, words.orders))));
+    } finally {
       child.removeAllListeners();
-      note(told);
+      child.disconnect();
     }
-  } finally {
-    child.removeAllListeners();
-    child.disconnect();
   }
+}
+
+function askWorker(child: ChildProcess, plan: Plan): Promise<Told> {
+  child.removeAllListeners();
+  return new Promise<Told>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as Told));
+    child.once('exit', (code) => reject(new Error(`a worker has ended with ${code} at the seed ${plan.seed}`)));
+    child.send(plan);
+  });
 }
 
 function beWorker(): void {
