@@ -41,9 +41,13 @@ function summary(error: Error, depth: number): object {
   return { name: error.name, message: masked(error.message), ...cause, ...(expected ? {} : { stack: masked(error.stack ?? '') }) };
 }
 
+const lengthMax = 10_000;
+
+/** In a time that grows with the length of the text alone: strangers may choose it. */
 function masked(text: string): string {
-  return text
+  const told = text
     .replace(/\/\/[^\s/@]*@/g, '//…@') // user and password of a URL
-    .replace(/[^\s"'<>(){}[\],;:=|/]+@[^\s"'<>(){}[\],;|]+/g, '…@…')
+    .replace(/(?<![^\s"'<>(){}[\],;:=|/])[^\s"'<>(){}[\],;:=|/]+@[^\s"'<>(){}[\],;|]+/g, '…@…')
     .replace(/(?<![0-9a-z])([0-9a-z]{8})[0-9a-z]{18}(?![0-9a-z])/g, '$1…');
+  return told.length > lengthMax ? `${told.slice(0, lengthMax)}…` : told;
 }

@@ -292,8 +292,7 @@ const askWhole = async <Answer>(session: Session, name: DoorName, asked?: Asked)
 
 /** What begins so, if it is one alone. */
 function only(what: string, given: string, ids: readonly string[]): string {
-  const found = [...new Set(ids)].filter((id) => id === given || id.startsWith(given));
-  if (found.includes(given)) return given;
+  const found = [...new Set(ids)].filter((id) => id.startsWith(given));
   if (found.length === 1) return found[0]!;
   throw new Refused(found.length === 0 ? `there is no ${what} ${JSON.stringify(given)}` : `${found.length} begin with ${JSON.stringify(given)}; give more of the id`);
 }

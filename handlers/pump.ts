@@ -8,8 +8,8 @@ import type { AnyService, Kernel } from '../core/kernel/service.ts';
 import { isTransient, type Received } from '../ports/index.ts';
 
 /**
- * THE PUMP: the host that receives by itself, for the services that it is given in one process. It reads its wiring off the flow: a loop per queue, a loop per consumer, stream and
- * partition, a loop per timer. (The other kind of host is a platform that receives and calls us: a trigger.)
+ * THE PUMP: the host that receives by itself, for the services that it is given in one process. It reads its wiring off the flow: a loop per queue, a loop per consumer,
+ * stream and partition, a loop per timer. (The other kind of host is a platform that receives and calls us: a trigger.)
  */
 export interface Pump {
   /** Finishes what is under way, waits for it, and starts nothing new. What takes longer than `stopSecondsMax` is left as a kill would leave it: it is made good. */

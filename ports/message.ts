@@ -57,30 +57,8 @@ export function encode(message: Message): string {
 
 const attributes = ['id', 'source', 'type', 'subject', 'time', 'partitionkey', 'sequence', 'dataversion'] as const;
 
-/** Messages that were read lately, by their text. When the young ones are many, the old ones are forgotten. */
-let young = new Map<string, Message>();
-let old = new Map<string, Message>();
-const youngMax = 256;
-const sharedLengthMax = 16_384;
-
-/**
- * Never throws: what is no message becomes `Malformed`. The shape of `data` is checked later, by its type.
- * Several services read the same text soon after one another: they are handed one message, which nobody can change.
- */
+/** Never throws: what is no message becomes `Malformed`. The shape of `data` is checked later, by its type. */
 export function decode(text: string): Message | Malformed {
-  const known = young.get(text) ?? old.get(text);
-  if (known !== undefined) return known;
-  const message = read(text);
-  if (!isMalformed(message) && text.length <= sharedLengthMax && freeze(message)) share(text, message);
-  return message;
-}
-
-function share(text: string, message: Message): void {
-  if (young.size === youngMax) [old, young] = [young, new Map()];
-  young.set(text, message);
-}
-
-function read(text: string): Message | Malformed {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -103,17 +81,4 @@ export function decoded(text: string): Message {
   const message = decode(text);
   if (isMalformed(message)) throw new Invalid(`malformed message: ${message.malformed}`);
   return message;
-}
-
-const depthMax = 16;
-
-/** Makes JSON unchangeable to its depths; answers whether it got there, for a stranger may nest it deeper than any stack. */
-export function freeze(value: object, depth = 0): boolean {
-  if (depth === depthMax) return false;
-  Object.freeze(value);
-  for (const name in value) {
-    const each = (value as Record<string, unknown>)[name];
-    if (typeof each === 'object' && each !== null && !freeze(each, depth + 1)) return false;
-  }
-  return true;
 }

@@ -10,7 +10,7 @@ import type { Malformed, Message } from './message.ts';
  * - `done` removes it for good. After `lockedUntil` it throws `lockLost` and changes nothing, whatever the broker would do.
  * - `retry` is the same on every family: a delayed copy with `attempts` + 1 (or the same, when the message is not to blame) is sent first, then the original is
  *   removed. A crash between the two duplicates, never loses. The CloudEvents id stays; brokers' own duplicate detection is off, since it would swallow the copy.
- * - Dead letters are not the broker's: they live in our own store (core/kernel/receive.ts), alike on every family.
+ * - Dead letters are not the broker's: they live in our own store (core/kernel/dead.ts), alike on every family.
  */
 export interface Queue {
   /** Resolves when all are taken. Throws the first failure; then any of them may have been taken. */

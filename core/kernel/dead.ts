@@ -29,8 +29,9 @@ export interface DeadLetter {
 
 const historyMax = 20;
 
-/** First the letter, then the settling: a crash between the two buries twice, under one key. */
-export async function bury(kernel: Kernel, service: AnyService, latest: () => Received, reason: string): Promise<void> {
+/** First the letter, then the settling: a crash between the two buries twice, under one key. A reason quotes what a stranger has said, and is cut. */
+export async function bury(kernel: Kernel, service: AnyService, latest: () => Received, why: string): Promise<void> {
+  const reason = why.slice(0, reasonMax);
   const { queue: channel, attempts, message } = latest();
   const id = deadId(message);
   const partition = partitionOf(collections.dead, id);
@@ -51,9 +52,13 @@ function become(kernel: Kernel, letter: Omit<DeadLetter, 'at'>, state: NonNullab
 
 export const isDead = ({ state = 'dead' }: DeadLetter): boolean => state === 'dead';
 
-/** All of them, also those that a person has dealt with. */
+/** Fewer than are looked for in all: they are never forgotten, and however many they are, they hide none that still waits for somebody. */
+const dealtWithMax = 5_000;
+
+/** All of them, also, up to so many, those that a person has dealt with. */
 export function deadLetters(kernel: Kernel): Promise<Finding<DeadLetter>[]> {
-  return findings<DeadLetter>(kernel.store, partitionsOf(collections.dead), key('dead', ''));
+  let dealtWith = 0;
+  return findings<DeadLetter>(kernel.store, partitionsOf(collections.dead), key('dead', ''), (letter) => isDead(letter) || ++dealtWith <= dealtWithMax);
 }
 
 /** Puts it on its queue once more: in the commit that notes it. Refuses what cannot be read, and what somebody else is dealing with. */
@@ -107,9 +112,11 @@ export function keepable(message: Message | Malformed): Message | Malformed {
   return { malformed: `${malformed}; this is the beginning of ${text.length} characters`, raw: text.slice(0, 50_000) };
 }
 
+const reasonMax = 1_000;
+
 /** One line for a person; never a stack. */
 export function reasonOf(error: unknown): string {
-  return (error instanceof Error ? `${error.name}: ${error.message}` : String(error)).slice(0, 1_000);
+  return (error instanceof Error ? `${error.name}: ${error.message}` : String(error)).slice(0, reasonMax);
 }
 
 /** Reasons of one kind, whatever they are about: order ids, numbers and what stands in quotes are left out. At most 200 characters. */

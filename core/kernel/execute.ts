@@ -151,7 +151,6 @@ export async function comeBack(kernel: Kernel, collection: Collection, seconds: 
   }
 }
 
-
 function spoken(kernel: Kernel, service: ServiceName, id: string, said: number, facts: readonly Fact[], cause: Cause): Outgoing[] {
   const outgoing: Outgoing[] = [];
   for (const { type, data, at } of facts) {

@@ -166,7 +166,8 @@ async function openPosition(kernel: Kernel, service: AnyService, { stream, parti
   const rowKey = positionKey(service.name, stream, partition);
   const place = partitionOf(collections.consumers, rowKey);
   let row: Row<Position> | undefined = await kernel.store.get<Position>(place, rowKey);
-  const suspected = row?.body.suspect;
+  const again = startsOf(kernel).has(rowKey);
+  const suspected = again ? undefined : row?.body.suspect;
   let wanted: string | undefined;
   let writing: Promise<void> | undefined;
   let begun = false;
@@ -213,15 +214,17 @@ async function openPosition(kernel: Kernel, service: AnyService, { stream, parti
     /** The event at which the last process that was here has ended, if it was handled alone. */
     suspected: (): string | undefined => suspected,
     cautious: (): boolean => alone > 0,
-    /** Counts a start, before the first event is handled: once a process. Who begins anew because another reader has overtaken him has not died meanwhile. */
+    /**
+     * Counts a start, before the first event is handled: once a process. Who begins anew because another reader has overtaken him has not died meanwhile, but is as
+     * cautious as any.
+     */
     async begin(): Promise<void> {
       if (begun) return;
       begun = true;
-      const known = startsOf(kernel);
-      if (known.has(rowKey)) return;
-      known.add(rowKey);
-      const starts = (row?.body.starts ?? 0) + 1;
+      const starts = (row?.body.starts ?? 0) + (again ? 0 : 1);
       if (starts >= startsMax) alone = windowMax; // those that were under way together are at most a window
+      if (again) return;
+      startsOf(kernel).add(rowKey);
       await write({ ...row?.body, starts });
     },
     /** Forgets how far we were. */

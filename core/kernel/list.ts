@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isPortError, key, partitionsOf, partsOf, refuse, type Refusal, type Collection, type Page, type Row, type Store } from '../../ports/index.ts';
+import { isPortError, isTransient, key, partitionsOf, partsOf, refuse, type Refusal, type Collection, type Page, type Row, type Store } from '../../ports/index.ts';
 
 /** All rows under a prefix in one partition, in the order of their keys, `limit` at a time, from behind the key `after` if it is told one. A page may be short, or even empty, and still not be the last. */
 export async function* rowsOf<Body>(store: Pick<Store, 'query'>, partition: string, prefix: string, limit = 100, after?: string): AsyncGenerator<Row<Body>> {
@@ -69,17 +69,36 @@ export async function findings<Body>(store: Store, partitions: readonly string[]
   for (let i = 0; i < partitions.length && found.length < findingsMax; i += partitionsAtOnce) {
     await Promise.all(
       partitions.slice(i, i + partitionsAtOnce).map(async (partition) => {
-        for await (const row of rowsOf<Body>(store, partition, prefix)) {
-          if (found.length >= findingsMax) return;
-          if (keep(row.body)) found.push({ ...row, partition, id: findingId(partition, row.key) });
-        }
+        found.push(...(await insist(() => findingsIn(store, partition, prefix, keep))));
       }),
     );
+  }
+  return found.slice(0, findingsMax);
+}
+
+async function findingsIn<Body>(store: Store, partition: string, prefix: string, keep: (body: Body) => boolean): Promise<Finding<Body>[]> {
+  const found: Finding<Body>[] = [];
+  for await (const row of rowsOf<Body>(store, partition, prefix)) {
+    if (keep(row.body)) found.push({ ...row, partition, id: findingId(partition, row.key) });
+    if (found.length >= findingsMax) break;
   }
   return found;
 }
 
-export const findingId = (partition: string, rowKey: string): string => createHash('sha256').update(`${partition} ${rowKey}`).digest('hex').slice(0, 16);
+const readsMax = 5;
+
+/** A read changes nothing, so it is tried again at once: else a person would see nothing because of one shard of many that has a bad moment. */
+async function insist<Result>(read: () => Promise<Result>): Promise<Result> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await read();
+    } catch (error) {
+      if (!isTransient(error) || attempt === readsMax) throw error;
+    }
+  }
+}
+
+const findingId = (partition: string, rowKey: string): string => createHash('sha256').update(`${partition} ${rowKey}`).digest('hex').slice(0, 16);
 
 /** A conflict means that somebody else was faster; anything else is thrown. */
 export function changedMeanwhile(error: unknown): Refusal {

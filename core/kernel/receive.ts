@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { Invalid, freeze, isMalformed, isTransient, type Message, type Received } from '../../ports/index.ts';
+import { Invalid, isMalformed, isTransient, type Message, type Received } from '../../ports/index.ts';
 import { events, isEventName, type EventName } from '../flow.ts';
 import { bury, reasonOf } from './dead.ts';
 import { isTooOld } from './forget.ts';
@@ -20,22 +20,15 @@ export async function handle(kernel: Kernel, service: AnyService, message: Messa
   await handler(kernel, checked(message) as never);
 }
 
-/** What several services hear is checked once. Only `decode` makes messages that cannot change, and it does so to their depths. */
-const known = new WeakMap<Message, Message>();
-
 /** The message with its data in today's shape. Unknown fields are dropped: a newer speaker may say more. Throws `Invalid`. */
 export function checked(message: Message): Message {
-  const found = known.get(message);
-  if (found) return found;
   const row = events[message.type as EventName];
   // It is told on, to customers as well; and what a stranger has put on a channel may say anything.
   if (!Time.safeParse(message.time).success) throw new Invalid(`${message.type} ${message.id}`, [{ pointer: '/time', detail: 'must be a time in UTC' }]);
   for (const name of ['correlationid', 'causationid', 'traceparent'] as const) {
     if (message[name] !== undefined && typeof message[name] !== 'string') throw new Invalid(`${message.type} ${message.id}`, [{ pointer: `/${name}`, detail: 'must be text' }]);
   }
-  const right = lifted(row, message);
-  if (Object.isFrozen(message) && freeze(right)) known.set(message, right);
-  return right;
+  return lifted(row, message);
 }
 
 /** What was said in an older version goes through the shapes of all versions since, each of which is checked. Throws `Invalid`, also for a version that is newer than ours. */

@@ -170,18 +170,18 @@ export async function retryStuck(kernel: Pick<Ports, 'store' | 'clock'> & { rela
 export async function dropStuck(kernel: Pick<Ports, 'store' | 'clock'>, { partition, ...row }: Finding<OutboxBody>, why: string | undefined): Promise<Refusal | undefined> {
   const body: UnsaidBody = { ...row.body, at: kernel.clock.now(), why: why ?? row.body.stuck ?? '' };
   try {
-    await kernel.store.commit(partition, { writes: [remove(row), create(unsaidKey(row.key), body)] });
+    await kernel.store.commit(partition, { writes: [remove(row), create(unsaidKey(row.key, body.at), body)] });
     return undefined;
   } catch (error) {
     return changedMeanwhile(error);
   }
 }
 
-/** What a person has decided not to say: under the key of its outbox row. */
+/** What a person has decided not to say: under the key of its outbox row, and when. What he says by hand or sends again has the same key each time. */
 export interface UnsaidBody extends OutboxBody {
   readonly why: string;
 }
-const unsaidKey = (outboxKey: string): string => outboxKey.replace(/^outbox/, 'unsaid');
+const unsaidKey = (outboxKey: string, at: number): string => `${outboxKey.replace(/^outbox/, 'unsaid')}|${at}`;
 
 /** What this subject has said and is not on all its roads: still to go, or, with a `why`, never to go. */
 export async function unsent(store: Ports['store'], partition: string, subject: string): Promise<(OutboxBody & Partial<UnsaidBody>)[]> {

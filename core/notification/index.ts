@@ -48,7 +48,7 @@ async function hear(kernel: Kernel, orderId: string, milestone: Milestone, reach
 }
 
 async function postAll(kernel: Kernel, orderId: string, state: Letters, by: string): Promise<void> {
-  for (const claim of claimsOf(state, by)) await post(kernel, orderId, state, claim);
+  for (const milestone of claimsOf(state, by)) await post(kernel, orderId, state, { milestone, by });
 }
 
 const now = (kernel: Kernel): string => timestamp(kernel.clock.now());
@@ -58,8 +58,13 @@ const uncertainAfterSeconds = 300;
 const waitingSeconds = 30;
 
 /** Sends a letter that has been claimed, and notes what became of it. A mailer that is down stops nobody: the letter waits for the sweep. */
-async function post(kernel: Kernel, orderId: string, state: Letters, milestone: Milestone): Promise<void> {
-  await note(kernel, orderId, milestone, await tryToSend(kernel, letterOf(state, milestone, kernel.settings)));
+async function post(kernel: Kernel, orderId: string, state: Letters, claim: Claim): Promise<void> {
+  await note(kernel, orderId, claim, await tryToSend(kernel, letterOf(state, claim.milestone, kernel.settings)));
+}
+
+interface Claim {
+  readonly milestone: Milestone;
+  readonly by: string | undefined;
 }
 
 async function tryToSend(kernel: Kernel, letter: Letter): Promise<MailState> {
@@ -91,18 +96,18 @@ async function ask(kernel: Kernel, letterKey: string): Promise<MailState> {
   }
 }
 
-async function note(kernel: Kernel, orderId: string, milestone: Milestone, state: MailState): Promise<void> {
+async function note(kernel: Kernel, orderId: string, claim: Claim, state: MailState): Promise<void> {
   if (state === 'sending') return;
-  await execute(kernel, letters, { id: orderId, command: { do: 'confirm', milestone, state, now: now(kernel) } }, { correlationid: orderId });
+  await execute(kernel, letters, { id: orderId, command: { do: 'confirm', ...claim, state, now: now(kernel) } }, { correlationid: orderId });
 }
 
 /** Comes back to letters that are still to be sent, and to claims older than so many seconds that were never confirmed. */
 export async function sweepClaims(kernel: Kernel, claimedSecondsAgo: number): Promise<void> {
   await comeBack(kernel, collections.letters, Math.min(waitingSeconds, claimedSecondsAgo), async (orderId) => {
     const row = await kernel.store.get<Document<Letters>>(partitionOf(collections.letters, orderId), key('letters', orderId));
-    for (const [milestone, { state, at }] of Object.entries(row?.body.state.mails ?? {}) as [Milestone, Mail][]) {
+    for (const [milestone, { state, at, by }] of Object.entries(row?.body.state.mails ?? {}) as [Milestone, Mail][]) {
       const old = Date.parse(at) <= kernel.clock.now() - claimedSecondsAgo * 1_000;
-      if (state === 'sending' && old) await note(kernel, orderId, milestone, await ask(kernel, `${orderId}.${milestone}`));
+      if (state === 'sending' && old) await note(kernel, orderId, { milestone, by }, await ask(kernel, `${orderId}.${milestone}`));
       if (state === 'sending' ? old : state === 'waiting') await sendWaiting(kernel, orderId, milestone);
     }
   });

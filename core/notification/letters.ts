@@ -32,7 +32,8 @@ export interface Mail {
 export type LettersCommand =
   | { readonly do: 'hear'; readonly milestone: Milestone; readonly reached: Reached; readonly order?: OrderPlaced; readonly by: string; readonly now: string }
   | { readonly do: 'claim'; readonly milestone: Milestone; readonly by: string; readonly now: string }
-  | { readonly do: 'confirm'; readonly milestone: Milestone; readonly state: Exclude<MailState, 'sending'>; readonly now: string }
+  /** What became of the letter that `by` has claimed. */
+  | { readonly do: 'confirm'; readonly milestone: Milestone; readonly state: Exclude<MailState, 'sending'>; readonly by: string | undefined; readonly now: string }
   /** A person says what became of a letter of which nobody knows, or that was refused: it was sent, or it is to be sent again. */
   | { readonly do: 'resolve'; readonly milestone: Milestone; readonly state: 'sent' | 'waiting'; readonly now: string };
 
@@ -53,10 +54,8 @@ function decide(state: Letters, command: LettersCommand): readonly Fact[] | Refu
       return hear(state, command);
     case 'claim':
       return state.mails[command.milestone]?.state === 'waiting' ? [claimed(command.milestone, command.by, command.now)] : [];
-    case 'confirm': {
-      const known = state.mails[command.milestone]?.state;
-      return known === 'sending' || known === 'uncertain' ? [confirmed(command.milestone, command.state, command.now)] : [];
-    }
+    case 'confirm':
+      return isNews(state.mails[command.milestone], command) ? [confirmed(command.milestone, command.state, command.now)] : [];
     case 'resolve': {
       const known = state.mails[command.milestone]?.state;
       if (known === undefined) return refuse(404, 'not-found', 'there is no such letter');
@@ -64,6 +63,15 @@ function decide(state: Letters, command: LettersCommand): readonly Fact[] | Refu
       return [confirmed(command.milestone, command.state, command.now)];
     }
   }
+}
+
+/**
+ * That a letter was sent is news whoever says it. Anything else is said of one claim alone: somebody else may have claimed it since, because that claim was old, and be
+ * sending it now; were it to wait again for what became of the old one, it would be sent twice.
+ */
+function isNews(known: Mail | undefined, { state, by }: Extract<LettersCommand, { do: 'confirm' }>): boolean {
+  if (!known || known.state === 'sent') return false;
+  return state === 'sent' || known.state === 'uncertain' || (known.state === 'sending' && known.by === by);
 }
 
 const confirmed = (milestone: Milestone, state: Exclude<MailState, 'sending'>, at: string): Fact => ({ type: 'MailConfirmed', data: { milestone, state }, at });

@@ -1,11 +1,11 @@
-import { isPortError, isRefusal, key, partitionOf, partsOf, refuse, timestamp, type Booking, type BookingRequest, type TrackingFact } from '../../ports/index.ts';
+import { isPortError, isRefusal, key, partitionOf, partsOf, refuse, timestamp, type Booking, type BookingRequest, type TrackingFact, type TrackingStatus } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
 import { backOff, comeBack, execute, type Document } from '../kernel/execute.ts';
 import { list } from '../kernel/list.ts';
 import { causeOf, type Cause } from '../kernel/model.ts';
 import type { Kernel, Reply, Service } from '../kernel/service.ts';
 import type { BookingView, ResolveBooking } from './events.ts';
-import { parcelId, parcels } from './parcel.ts';
+import { parcelId, parcels, type Parcel } from './parcel.ts';
 import { isClaimed, notInTrouble, shipments, troubleOf, type Shipment } from './shipment.ts';
 
 /** SHIPPING MANAGEMENT: books parcels, stops what is cancelled in time, and believes carriers whose signature is right. */
@@ -84,8 +84,19 @@ async function resolveBooking(kernel: Kernel, orderId: string, { carrier, tracki
     return isRefusal(outcome) ? outcome : { status: 204 };
   }
   if (carrier === undefined || trackingNumber === undefined) return refuse(422, 'no-parcel', 'say which parcel the carrier has: carrier and trackingNumber');
-  await confirm(kernel, orderId, { carrier: carrier.toLowerCase(), trackingNumber, ...(trackingUrl === undefined ? {} : { trackingUrl }) }, row.body.state.claimedAt!, cause);
+  const booking: Booking = { carrier: carrier.toLowerCase(), trackingNumber, ...(trackingUrl === undefined ? {} : { trackingUrl }) };
+  if (await isAnothers(kernel, orderId, booking)) return refuse(409, 'another-order', 'this parcel is under way with another order; look at its number again');
+  await confirm(kernel, orderId, booking, row.body.state.claimedAt!, cause);
   return { status: 204 };
+}
+
+const ended: readonly TrackingStatus[] = ['delivered', 'returned', 'failed'];
+
+/** A number mistyped by a person would take the parcel from the order to which it belongs, which would never hear of its delivery. */
+async function isAnothers(kernel: Kernel, orderId: string, booking: Booking): Promise<boolean> {
+  const id = parcelId(booking);
+  const parcel = (await kernel.store.get<Document<Parcel>>(partitionOf(collections.parcels, id), key('parcel', id)))?.body.state;
+  return parcel?.orderId !== undefined && parcel.orderId !== orderId && !ended.includes(parcel.status);
 }
 
 // ---------------------------------------------------------------- booking

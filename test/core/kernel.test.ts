@@ -11,7 +11,7 @@ import { stuckRows } from '../../core/kernel/relay.ts';
 import type { AnyService } from '../../core/kernel/service.ts';
 import { startPump } from '../../handlers/pump.ts';
 import {
-  Defect, Invalid, PortError, create, isRefusal, key, partitionOf, partitionsOf, refuse, seenKey, timestamp,
+  Defect, Invalid, PortError, create, isRefusal, key, partitionOf, partitionsOf, put, refuse, seenKey, timestamp,
   type Message, type Outgoing, type OutboxBody, type OutboxRow, type Refusal,
 } from '../../ports/index.ts';
 import { anna, home } from '../support/client.ts';
@@ -447,8 +447,11 @@ describe('kernel', () => {
       send(w, '"'.repeat(500_000));
       send(w, JSON.stringify({ ...placed(a).message, id: 'i'.repeat(5_000), dataversion: '9' }));
       send(w, JSON.stringify({ ...placed(a).message, more: '"'.repeat(300_000), dataversion: '9' }));
+      for (const change of [{ dataversion: '9'.repeat(300_000) }, { time: 't'.repeat(300_000) }, { data: Object.fromEntries(['customer', 'address', 'lines'].map((name) => [name, '"'.repeat(100_000)])) }]) {
+        send(w, JSON.stringify({ ...placed(a).message, id: Object.keys(change)[0], ...change }));
+      }
       await w.settle(5);
-      expect(dead()).to.have.length(3);
+      expect(dead()).to.have.length(6);
     });
 
     it('is dead after too many receipts that ended without any answer', async () => {
@@ -843,6 +846,29 @@ describe('kernel', () => {
       killing = false;
       await w.play(retryParked(w.kernel, services, { consumer: 'shipping', partitionkey: aa }));
       expect(withoutRepeats(heard)).to.deep.equal(['b0', 'a0', 'a1']);
+    });
+
+    it('handles events one by one also when it begins anew, as long as starts make no progress, and parks none that another reader is at', async () => {
+      const { services, heard } = listener((message) => (nameOf(message) === 'a1' ? new Promise(() => {}) : undefined));
+      const w = await still();
+      append(w, cancelled(aa, 0), cancelled(aa, 1), cancelled(bb, 0));
+      const write = async (body: object): Promise<void> => void (await w.kernel.store.commit(place, { writes: [put(await w.kernel.store.get(place, rowKey), rowKey, body)] }));
+      const rowKey = key('position', 'shipping', 'orders', '0');
+      const place = partitionOf(collections.consumers, rowKey);
+      await w.play(write({ starts: 2 }));
+      w.interfere = async (call, work) => {
+        if (call.method !== 'commit' || !JSON.stringify(call.args).includes('suspect')) return work();
+        w.interfere = undefined;
+        await write({ starts: 4, suspect: '1' });
+        return work();
+      };
+      await w.play(followOnce(w, services));
+      expect(position(w), 'another reader was faster').to.include({ starts: 4, suspect: '1' });
+      void followOnce(w, services);
+      await w.clock.advance(1_000);
+      expect(heard).to.deep.equal(['a0']);
+      expect(position(w)).to.include({ after: '1', suspect: '2' });
+      expect(w.rows('parked')).to.deep.equal([]);
     });
 
     it('leaves a parked key to a person when three of its tries have ended the process', async () => {

@@ -24,7 +24,7 @@ describe('notification', () => {
   describe('the letters of an order', () => {
     const hear = (milestone: Milestone, reached: Partial<Reached> = {}, order?: OrderPlaced): LettersCommand => ({ do: 'hear', milestone, reached: { at: at(1), ...reached }, by: 'me', now: at(9), ...(order ? { order } : {}) });
     const confirmation = hear('confirmation', {}, placed);
-    const confirm = (milestone: Milestone, state: Exclude<MailState, 'sending'>): LettersCommand => ({ do: 'confirm', milestone, state, now: at(9) });
+    const confirm = (milestone: Milestone, state: Exclude<MailState, 'sending'>, by = 'me'): LettersCommand => ({ do: 'confirm', milestone, state, by, now: at(9) });
     const claim = (milestone: Milestone): LettersCommand => ({ do: 'claim', milestone, by: `${milestone} again`, now: at(9) });
     const claimed = (facts: readonly Fact[]): Milestone[] => facts.flatMap(({ type, data }) => (type === 'MailClaimed' ? [(data as { milestone: Milestone }).milestone] : []));
     const lastClaims = (...commands: LettersCommand[]): Milestone[] => {
@@ -70,6 +70,12 @@ describe('notification', () => {
     it('stay sent, whatever is said of them later', () => {
       const { state } = given(letters, confirmation, confirm('confirmation', 'sent'), confirm('confirmation', 'waiting'));
       expect(state.mails.confirmation?.state).to.equal('sent');
+    });
+
+    it('do not wait again for what became of an older claim; but that they were sent counts, whoever says it', () => {
+      const claimedAgain = [confirmation, confirm('confirmation', 'waiting'), claim('confirmation')];
+      for (const state of ['waiting', 'refused', 'uncertain'] as const) expect(given(letters, ...claimedAgain, confirm('confirmation', state)).last).to.deep.equal([]);
+      for (const before of [claimedAgain, claimedAgain.slice(0, 2)]) expect(given(letters, ...before, confirm('confirmation', 'sent')).state.mails.confirmation?.state).to.equal('sent');
     });
 
     it('are open exactly while one of them is being sent or waits', () => {
@@ -236,6 +242,30 @@ describe('notification', () => {
       await sweep();
       expect(await state()).to.equal('confirmation sent');
       expect(tries).to.have.length(2);
+    });
+
+    it('sends once what two sweeps have found at the same moment', async () => {
+      send = forever;
+      void handle(world.kernel, notification as AnyService, order).catch(() => {});
+      await world.clock.idle();
+      await world.restart();
+      tries.length = 0;
+      /** The slower one hears from the mailer what was true when it asked. */
+      let asked = 0;
+      let sending = (): void => {};
+      const first = new Promise<void>((resolve) => (sending = resolve));
+      ask = async () => {
+        if (++asked > 1) await first;
+        return 'notSent';
+      };
+      send = async () => {
+        sending();
+        await world.clock.sleep(1_000);
+      };
+      await world.clock.advance(301_000);
+      await world.play(Promise.all([sweepClaims(world.kernel, 300), sweepClaims(world.kernel, 300)]));
+      expect(tries).to.deep.equal(['confirmation']);
+      expect(await state()).to.equal('confirmation sent');
     });
 
     for (const kind of ['throttled', 'unavailable', 'conflict', 'denied'] as const) {

@@ -9,15 +9,17 @@ import { execute } from '../../core/kernel/execute.ts';
 import { horizonDays } from '../../core/kernel/forget.ts';
 import { say } from '../../core/kernel/model.ts';
 import { deathsMax, park } from '../../core/kernel/park.ts';
+import { unsent } from '../../core/kernel/relay.ts';
 import type { AnyService, Kernel } from '../../core/kernel/service.ts';
 import type { OrderView } from '../../core/order/events.ts';
 import { shipping } from '../../core/shipping/index.ts';
+import { parcels } from '../../core/shipping/parcel.ts';
 import { shipments } from '../../core/shipping/shipment.ts';
 import { openShop } from '../../handlers/container.ts';
 import { handlers, services as allServices } from '../../handlers/index.ts';
 import { startPump } from '../../handlers/pump.ts';
 import { parseSettings } from '../../handlers/settings.ts';
-import { Defect, Invalid, PortError, partitionOf, remove, timestamp, type Letter, type Message, type Row } from '../../ports/index.ts';
+import { Defect, Invalid, PortError, create, key, partitionOf, remove, timestamp, type Letter, type Message, type Row } from '../../ports/index.ts';
 import { anna, basket, home } from '../support/client.ts';
 import { createClock, type VirtualClock } from '../support/clock.ts';
 import { createIds } from '../support/ids.ts';
@@ -290,6 +292,18 @@ for (const family of families) {
         for (const door of ['retryDeadLetter', 'resolveDeadLetter'] as const) expect((await shop.expect(409, door, { params: { id }, body: {} })).detail).to.equal('it is resolved already');
       });
 
+      it('are found behind ever so many that people have dealt with', async () => {
+        const message = placed(1);
+        const letter = { channel: 'reserve-stock', consumer: 'inventory', reason: 'by the test', attempts: 1, message, at: message.time };
+        const partition = partitionOf(collections.dead, 'x');
+        for (let n = 0; n < 10_000; n += 100) {
+          const writes = Array.from({ length: 100 }, (_, i) => create(key('dead', 'inventory', String(n + i).padStart(6, '0')), { ...letter, message: message.id, state: 'resolved' }));
+          await shop.play(shop.kernel.store.commit(partition, { writes }));
+        }
+        await shop.play(shop.kernel.store.commit(partition, { writes: [create(key('dead', 'inventory', 'z'), letter)] }));
+        expect((await shop.expect(200, 'listDeadLetters')).items).to.have.length(1);
+      });
+
       it('refuse to be sent again when nobody can read them, whoever has been sent again already, and ids that there are not', async () => {
         await bury(unreadable(1));
         expect((await shop.expect(409, 'retryDeadLetter', { params: { id: (await first()).id } })).detail).to.match(/nobody can read it/);
@@ -337,6 +351,40 @@ for (const family of families) {
         expect((await shop.expect(409, 'retryDeadLetter', { params: { id } })).detail).to.equal('it is sentAgain already');
         await shop.clock.advance(120_000);
         expect(byInventory(), 'the sweep has passed it on').to.deep.equal([`inventory OrderPlaced ${idOf(1)} 0`]);
+      });
+
+      it('are all sent again although one answer of the store is lost: that one is counted as left', async () => {
+        shop.broken = () => new Invalid('not today');
+        await bury(placed(1), placed(2), placed(3));
+        shop.broken = undefined;
+        loseOnce(shop, isDead);
+        expect(await shop.expect(202, 'retryDeadLetters', { body: {} })).to.deep.equal({ retried: 2, left: 1 });
+        await shop.clock.advance(120_000);
+        expect(byInventory()).to.have.length(3);
+        expect(await first()).to.equal(undefined);
+      });
+
+      it('are in the story of their order, wherever they are', async () => {
+        await shop.describe('A', 9);
+        shop.broken = (service) => (service === 'inventory' ? new Invalid('not today') : undefined);
+        const id = await shop.place(['A', 1]);
+        await shop.clock.advance(1_000);
+        const missing = async (): Promise<string[]> => (await shop.expect(200, 'orderStory', { params: { id } })).missing.map(({ place, detail }: Record<string, string>) => `${place}, ${detail}`);
+        expect(await missing()).to.deep.equal(['dead: queue reserve-stock, invalid: not today']);
+        shop.interfere = ({ method }) => (method === 'send' ? Promise.reject(throttled()) : undefined);
+        const letter = await first();
+        await shop.expect(202, 'retryDeadLetter', { params: { id: letter.id } });
+        expect((await missing())[0]).to.match(/^outbox: queue reserve-stock, not passed on yet/);
+        shop.interfere = ({ method }) => (method === 'send' ? Promise.resolve() : undefined);
+        await shop.clock.advance(60_000);
+        expect((await missing())[0]).to.match(/^queue: queue reserve-stock, sent again 2026/);
+        shop.interfere = undefined;
+        await shop.play(shop.kernel.queue.send('reserve-stock', [letter.event && (await shop.expect(200, 'getDeadLetter', { params: { id: letter.id } })).message]));
+        await shop.clock.advance(1_000);
+        await shop.expect(204, 'resolveDeadLetter', { params: { id: letter.id }, body: { why: 'they have called' } });
+        expect(await missing()).to.deep.equal(['dropped: queue reserve-stock, they have called']);
+        const { story } = await shop.expect(200, 'orderStory', { params: { id } });
+        expect(story.map(({ what }: { what: string }) => what)).to.include.members(['OrderPlaced is a dead letter', 'OrderPlaced is sent again by a person', 'OrderPlaced is resolved by a person']);
       });
     });
 
@@ -424,6 +472,31 @@ for (const family of families) {
         await shop.expect(204, 'resolveParked', { params: { id }, body: {} });
         const { dropped, messages } = await shop.expect(200, 'getParked', { params: { id } });
         expect([dropped.length, messages.length]).to.deep.equal([1, 2]);
+      });
+
+      it('drop their first event although the store will not at first', async () => {
+        breakShipping();
+        await append(...events(1, 2));
+        const { id } = await first();
+        shop.interfere = (call) => {
+          if (!isConsumers(call)) return undefined;
+          shop.interfere = undefined;
+          return Promise.reject(throttled());
+        };
+        await shop.expect(204, 'resolveParked', { params: { id }, body: {} });
+        expect((await shop.expect(200, 'getParked', { params: { id } })).messages).to.have.length(1);
+      });
+
+      it('are in the story of their order, and so is what was dropped of them', async () => {
+        await shop.describe('A', 0);
+        breakShipping();
+        const id = await shop.place(['A', 1]);
+        await shop.expect(202, 'cancelOrder', { params: { id } });
+        await shop.clock.advance(1_000);
+        const missing = async (): Promise<string[]> => (await shop.expect(200, 'orderStory', { params: { id } })).missing.map(({ service, event, place, detail }: Record<string, string>) => `${service} ${event} ${place}, ${detail}`);
+        expect(await missing()).to.include(`shipping CancellationRequested parked: stream orders, Defect: order ${id} is not what it seems`);
+        await shop.expect(204, 'resolveParked', { params: { id: (await first()).id }, body: { why: 'they want it after all' } });
+        expect(await missing()).to.include('shipping CancellationRequested dropped: stream orders, they want it after all');
       });
 
       it('are left as they are when one more is parked at that moment', async () => {
@@ -519,6 +592,18 @@ for (const family of families) {
         expect(missing.map(({ service, event, place }: Record<string, string>) => `${service} ${event} ${place}`)).to.deep.equal(['notification OrderPlaced dropped: stream orders']);
         expect(story.map(({ what, detail }: Record<string, string>) => `${what}: ${detail}`)).to.include('OrderPlaced is dropped by a person: they know');
         for (const door of ['getStuck', 'retryStuckRow', 'resolveStuck'] as const) await shop.expect(404, door, { params: { id: row.id }, body: {} });
+      });
+
+      it('are dropped as often as they are said again by hand and get stuck again', async () => {
+        shop.interfere = ({ method, args }) => (method === 'append' && args[0] === 'orders' ? Promise.resolve((args[1] as Message[]).map((_, index) => ({ index, error: new PortError('denied', 'by the test') }))) : undefined);
+        const { type, subject, data } = placed(1);
+        for (const why of ['once', 'twice']) {
+          await shop.expect(202, 'sayByHand', { body: { channel: 'orders', message: { type, subject, data, id: 'by-me' } } });
+          await shop.clock.advance(60_000);
+          await shop.expect(204, 'resolveStuck', { params: { id: (await first()).id }, body: { why } });
+        }
+        expect(await first()).to.equal(undefined);
+        expect((await shop.play(unsent(shop.kernel.store, partitionOf(collections.dead, 'by-me'), subject))).map(({ why }) => why)).to.deep.equal(['once', 'twice']);
       });
 
       it('are left as they are when somebody else was faster', async () => {
@@ -628,6 +713,21 @@ for (const family of families) {
         await shop.clock.advance(10_000);
         const order = (await shop.expect(200, 'getOrder', { params: { id } })) as OrderView;
         expect([order.status, order.shipments[0]?.carrier, order.shipments[0]?.trackingNumber]).to.deep.equal(['Shipped', 'ups', '1Z999']);
+      });
+
+      it('take no parcel from another order with which it is under way', async () => {
+        carrier(() => Promise.reject(unavailable()), () => Promise.resolve('unknown'));
+        const [first, second] = [await shop.place(['A', 1]), await shop.place(['A', 1])];
+        await shop.clock.advance(400_000);
+        const body = { carrier: 'UPS', trackingNumber: '1Z999' };
+        await shop.expect(204, 'resolveBooking', { params: { id: first }, body });
+        await shop.expect(409, 'resolveBooking', { params: { id: second }, body });
+        expect(await states()).to.deep.equal(['uncertain']);
+        const tell = (noticeId: string) => shop.play(execute(shop.kernel, parcels, { id: 'ups|1Z999', command: { do: 'track', fact: { ...body, carrier: 'ups', status: 'delivered', occurredAt: timestamp(shop.clock.now()), noticeId } } }));
+        await tell('one');
+        await shop.clock.advance(10_000);
+        expect(await shop.status(first)).to.equal('Delivered');
+        await shop.expect(204, 'resolveBooking', { params: { id: second }, body });
       });
 
       it('that the carrier refuses are listed with his reason, and booked when he takes them', async () => {

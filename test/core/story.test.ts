@@ -1,11 +1,13 @@
 import { expect } from 'chai';
-import { events, type EventName, type ServiceName } from '../../core/flow.ts';
+import { collections, events, type EventName, type ServiceName } from '../../core/flow.ts';
+import { positionKey } from '../../core/kernel/follow.ts';
+import { say } from '../../core/kernel/model.ts';
 import type { AnyService, Kernel } from '../../core/kernel/service.ts';
 import type { StoryView } from '../../core/operations/events.ts';
 import { operations } from '../../core/operations/index.ts';
 import { services } from '../../handlers/index.ts';
 import { story as told } from '../../handlers/show.ts';
-import { Defect, PortError, encode, isRefusal, type AppendFailure, type Message } from '../../ports/index.ts';
+import { Defect, PortError, create, encode, isRefusal, partitionOf, timestamp, type AppendFailure, type Message } from '../../ports/index.ts';
 import { randomFrom } from '../support/ids.ts';
 import { openWorld, throttled, type Interfere, type World } from '../support/world.ts';
 
@@ -160,7 +162,7 @@ function befallen(world: World, { road, mode }: Mishap, message: Message, fail: 
       fail(new PortError('tooLarge', 'by the test'));
       return [];
     case 'spoiled':
-      return [{ ...message, data: { spoiled: true } }];
+      return [{ ...message, data: { skus: 'spoiled' } }];
     case 'garbled': {
       const now = world.clock.now();
       const text = encode(message).slice(0, -20);
@@ -266,6 +268,30 @@ describe('What is missing of an order', function () {
       await world.stop();
     });
   }
+
+  it('lies in the child of a partition that was split, and is lost when it is no longer kept', async () => {
+    const world = await openWorld({ still: true, partitionsPerStream: 1 });
+    await world.describe('A', 3);
+    const { engines, kernel, clock } = world;
+    const note = async (partition: string, body: object): Promise<void> => {
+      const rowKey = positionKey('notification', 'orders', partition);
+      await world.play(kernel.store.commit(partitionOf(collections.consumers, rowKey), { writes: [create(rowKey, body)] }));
+    };
+    const lacks = async (id: string): Promise<string[]> => (await storyOf(world, id)).missing.filter(({ service }) => service === 'notification').map(({ place, detail }) => `${place}, ${detail}`);
+    engines.stream.split('orders', '0');
+    const { id } = await world.place(['A', 1]);
+    const [found = ''] = await lacks(id);
+    const child = /^stream: stream orders, partition ([12]) of orders; notification has 0 events to read before it$/.exec(found)?.[1];
+    expect(child, found).to.not.equal(undefined);
+    const batch = await world.play(kernel.stream.read('orders', child!, { max: 1, waitSeconds: 0 }));
+    await note(child!, { after: 'events' in batch ? batch.events[0]!.position : '', starts: 0 });
+    expect(await lacks(id)).to.deep.equal(['lost: stream orders, notification has read past its place on orders, and has not heard it']);
+    const later = say('CancellationRequested', { orderId: id }, { subject: id, sequence: 9, at: timestamp(clock.now()) }).message;
+    for (let n = 0; n < 2; n++) await world.play(kernel.stream.append('orders', [later]));
+    engines.stream.trim(clock.now() + 30 * 86_400_000);
+    expect(await lacks(id)).to.deep.equal(['lost: stream orders, notification has not read orders for longer than it is kept']);
+    await world.stop();
+  });
 
   it('is nothing when an order has come to its end, and all of its story is told in time', async () => {
     const plans = kinds.map((kind) => calm(kind, `U${kind}`));

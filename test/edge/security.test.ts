@@ -11,7 +11,7 @@ import { website } from '../../core/website/index.ts';
 import { basketCookie } from '../../core/website/basket.ts';
 import { discreet } from '../../handlers/log.ts';
 import { startServer, type Server, type ServerOptions } from '../../handlers/server.ts';
-import { timestamp, type TrackingFact } from '../../ports/index.ts';
+import { Invalid, timestamp, type TrackingFact } from '../../ports/index.ts';
 import { anna, basket, client, eventually, home } from '../support/client.ts';
 import { adminToken, openEdge, secrets, signed, type Edge } from './edge.ts';
 import { answersIn } from './wire.ts';
@@ -383,6 +383,15 @@ describe('Secrets', () => {
     const loop: Record<string, unknown> = { n: 1 };
     loop['itself'] = loop;
     expect(JSON.stringify(discreet(loop)).length).to.be.below(1_000);
+  });
+
+  it('what a stranger has made very long is written down in no time, and cut', () => {
+    const before = process.cpuUsage();
+    for (const long of ['a', '//', '0a', 'a|', 'a@']) {
+      const { error } = discreet({ error: new Invalid(long.repeat(200_000 / long.length)) }) as { error: { message: string } };
+      expect(error.message.length, long).to.be.at.most(10_001);
+    }
+    expect(process.cpuUsage(before).user / 1_000, 'milliseconds').to.be.below(2_000);
   });
 });
 

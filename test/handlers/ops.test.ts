@@ -106,7 +106,7 @@ describe('The command line', function () {
       const mail = async (n: number, state: 'uncertain' | 'refused'): Promise<void> => {
         const at = timestamp(clock.now());
         await execute(kernel, letters, { id: idOf(n), command: { do: 'hear', milestone: 'confirmation', reached: { at }, order: placed(n).data as never, by: 'me', now: at } });
-        await execute(kernel, letters, { id: idOf(n), command: { do: 'confirm', milestone: 'confirmation', state, now: at } });
+        await execute(kernel, letters, { id: idOf(n), command: { do: 'confirm', milestone: 'confirmation', state, by: 'me', now: at } });
       };
       await mail(41, 'uncertain');
       await mail(42, 'uncertain');
@@ -224,6 +224,10 @@ Message
       expect((await run('mails', 'show', 'order41x.confirmation')).out).to.include(`Letter ${idOf(41)}.confirmation\n`);
       expect((await run('bookings', 'show', 'order52')).out).to.include('  detail  denied: no such postcode\n');
       expect((await run('dead-letters', 'show', 'zz')).code).to.equal(1);
+      const starts = (await idsOf('dead-letters')).map((each) => each[0]!);
+      const shared = starts.find((each, n) => starts.indexOf(each) < n)!;
+      expect((await run('dead-letters', 'show', shared)).err).to.match(/^ops: \d begin with "."; give more of the id\n$/);
+      expect((await run('dead-letters', 'show', '00000000')).err).to.equal('ops: there is no dead letter "00000000"\n');
       expect((await run('dead-letters', 'show', '0123456789abcdef')).err).to.equal('ops: there is nothing of this id; it may have been dealt with\n');
     });
 
@@ -415,6 +419,31 @@ What is missing
       const { code, err } = await run({ ADMIN_TOKEN: adminToken, ANYPORT_URL: `http://127.0.0.1:${(other.address() as AddressInfo).port}` }, 'audit');
       other.close();
       expect([code, err]).to.deep.equal([1, 'ops: what answers is no shop of ours: 502\n']);
+    });
+
+    it('takes an address for a remnant when somebody else answers there, who does not know the token', async () => {
+      const other = createServer((_, response) => void response.writeHead(401).end('{}')).listen(0, '127.0.0.1');
+      await once(other, 'listening');
+      await leaveAddress(folder, { url: `http://127.0.0.1:${(other.address() as AddressInfo).port}`, token: 'x' });
+      const { code, err } = await run({}, 'audit');
+      other.close();
+      expect([code, err.slice(0, 51)]).to.deep.equal([3, 'ops: no shop is running that could be asked, and DA']);
+    });
+
+    it('drops the parked event that it has seen, and no other', async () => {
+      const bodies: unknown[] = [];
+      const other = createServer((request, response) => {
+        let body = '';
+        const answer = (): void => {
+          if (request.method === 'POST') bodies.push(JSON.parse(body));
+          response.writeHead(request.method === 'POST' ? 204 : 200).end(request.method === 'POST' ? '' : JSON.stringify({ messages: [{ id: 'the-first' }, { id: 'the-second' }] }));
+        };
+        request.setEncoding('utf8').on('data', (chunk: string) => (body += chunk)).on('end', answer);
+      }).listen(0, '127.0.0.1');
+      await once(other, 'listening');
+      await run({ ADMIN_TOKEN: adminToken, ANYPORT_URL: `http://127.0.0.1:${(other.address() as AddressInfo).port}` }, 'parked', 'resolve', '0123456789abcdef', '--why', 'x');
+      other.close();
+      expect(bodies).to.deep.equal([{ why: 'x', first: 'the-first' }]);
     });
 
     it('takes no address that is none, and takes away only its own', async () => {

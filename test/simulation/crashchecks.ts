@@ -26,8 +26,8 @@ const backordered: ReadonlySet<string> = new Set(['waits', 'inTime']);
 /** Long enough for a lock to run out, a partition that stands to try again and the website to look. */
 const quietMilliseconds = 8_000;
 
-export async function settle({ clock, ledger }: CrashWorld): Promise<void> {
-  const isQuiet = (): boolean => ledger.open().length === 0 && same(ledger.parked(), explained.parked) && clock.now() - ledger.changed.at >= quietMilliseconds;
+export async function settle({ clock, ledger, isOpenFor }: CrashWorld): Promise<void> {
+  const isQuiet = (): boolean => isOpenFor(quietMilliseconds) && ledger.open().length === 0 && same(ledger.parked(), explained.parked) && clock.now() - ledger.changed.at >= quietMilliseconds;
   while (!isQuiet() && !ledger.violation) await clock.sleep(500);
 }
 

@@ -106,6 +106,8 @@ export interface CrashWorld {
   readonly moments: readonly Moment[];
   /** The call that was struck, as `port.method`. */
   readonly struck: string | undefined;
+  /** True when the shop has been open for so long, and what was to be struck is over: a long poll may be struck when all else is at rest. */
+  isOpenFor(milliseconds: number): boolean;
   /** Asks the shop as somebody outside does: who gets no answer asks again, until there is one. Refusals are answers. */
   ask<Answer>(work: (kernel: Kernel) => Promise<Answer>): Promise<Answer>;
   /** Asks once. `undefined`: there was no answer, and nobody cares. */
@@ -157,6 +159,8 @@ export async function openCrashWorld(family: CrashFamily, fault?: Fault): Promis
   let traces = 0;
   let calls = 0;
   let struck: string | undefined;
+  let isOver = true;
+  let openSince = 0;
   let drivers: Drivers | undefined;
   let life: Life | undefined;
   let up: Promise<Life> | undefined;
@@ -182,7 +186,12 @@ export async function openCrashWorld(family: CrashFamily, fault?: Fault): Promis
     moments.push(moment);
     if (calls !== fault?.at) return heard(mine, await watched(moment, () => done(call, work)));
     struck = moment.name;
-    switch (fault.how) {
+    isOver = false;
+    return struckBy(fault.how, mine, call, work).finally(() => (isOver = true));
+  }
+
+  async function struckBy(how: Way, mine: Life, call: Call, work: () => Promise<unknown>): Promise<unknown> {
+    switch (how) {
       case 'before':
         kill(mine);
         throw noAnswer();
@@ -281,6 +290,7 @@ export async function openCrashWorld(family: CrashFamily, fault?: Fault): Promis
 
   function start(mine: Life, kernel: Kernel, shop: Shop, openedAt: number): void {
     mine.kernel = kernel;
+    openSince = clock.now();
     const pump = startPump(kernel, services as readonly AnyService[], { everySeconds, timers: [{ name: 'demoCarrier', everySeconds: 1, tick: () => shop.carrier.tick() }] });
     mine.stop = () => void pump.stop();
     void goOn({ kernel }, openedAt);
@@ -362,7 +372,9 @@ export async function openCrashWorld(family: CrashFamily, fault?: Fault): Promis
 
   supervise().catch((error: unknown) => ledger.fail(`the shop does not open: ${String(error)}`));
   return {
-    clock, ledger, moments, ask, askOnce, play,
+    clock,
+    isOpenFor: (milliseconds) => isOver && life !== undefined && !life.dead && life.kernel !== undefined && clock.now() - openSince >= milliseconds,
+    ledger, moments, ask, askOnce, play,
     calls: () => calls,
     get struck() {
       return struck;
