@@ -47,9 +47,9 @@ export const shipping: Service<'shipping'> = {
       return { status: 200, json: { items: items.map((row) => bookingView(partsOf(row.key)[1]!, row.body.state)), next } };
     },
     async retryBooking(kernel, { params }): Promise<Reply> {
-      const outcome = await execute(kernel, shipments, { id: params.id, command: { do: 'retry', at: now(kernel) } }, { correlationid: params.id });
+      const outcome = await execute(kernel, shipments, { id: params.id, command: { do: 'retry', orderId: params.id, at: now(kernel) } }, { correlationid: params.id });
       if (isRefusal(outcome)) return outcome;
-      await book(kernel, params.id, outcome.state, { correlationid: params.id });
+      if (isClaimed(outcome.state)) await book(kernel, params.id, outcome.state, { correlationid: params.id });
       return { status: 202 };
     },
     resolveBooking: (kernel, { params, body }) => resolveBooking(kernel, params.id, body),
@@ -159,7 +159,9 @@ async function note(kernel: Kernel, orderId: string, { claimedAt }: Shipment, be
 /** The parcel is told its order before OrderFulfillment is said, so a crash between the two is made good by whoever comes back. */
 async function confirm(kernel: Kernel, orderId: string, booking: Booking, bookedAt: string, cause: Cause): Promise<void> {
   const { carrier, trackingNumber } = booking;
-  await execute(kernel, parcels, { id: parcelId(booking), command: { do: 'assign', orderId, carrier, trackingNumber, bookedAt } }, cause);
+  const row = await kernel.store.get<Document<Shipment>>(partitionOf(collections.shipments, orderId), key('shipment', orderId));
+  // The parcel of an order that was cancelled is nobody's: were it to know the order, its delivery would be told to the customer.
+  if (row?.body.state.stoppedAt === undefined) await execute(kernel, parcels, { id: parcelId(booking), command: { do: 'assign', orderId, carrier, trackingNumber, bookedAt } }, cause);
   await execute(kernel, shipments, { id: orderId, command: { do: 'confirm', orderId, booking } }, cause);
 }
 

@@ -37,8 +37,8 @@ export type ShipmentCommand =
   | { readonly do: 'confirm'; readonly orderId: string; readonly booking: Booking }
   | { readonly do: 'giveUp'; readonly orderId: string; readonly refused: string; readonly at: string }
   | { readonly do: 'doubt' }
-  /** A person has looked: nothing was booked, or the carrier takes it now. It is booked again, under the same key. */
-  | { readonly do: 'retry'; readonly at: string }
+  /** A person has looked: nothing was booked, or the carrier takes it now. It is booked again, under the same key; if the customer wanted to cancel meanwhile, he has it. */
+  | { readonly do: 'retry'; readonly orderId: string; readonly at: string }
   /** A person has called back what was left over. */
   | { readonly do: 'calledBack' };
 
@@ -53,8 +53,8 @@ export const shipments: Model<Shipment, ShipmentCommand> = {
   busy: (shipment) => isClaimed(shipment) && !shipment.uncertain,
 };
 
-export function isClaimed({ claimedAt, booking, refused }: Shipment): boolean {
-  return claimedAt !== undefined && booking === undefined && refused === undefined;
+export function isClaimed({ claimedAt, booking, refused, stoppedAt }: Shipment): boolean {
+  return claimedAt !== undefined && booking === undefined && refused === undefined && stoppedAt === undefined;
 }
 
 function decide(shipment: Shipment, command: ShipmentCommand): readonly Fact[] | Refusal {
@@ -80,7 +80,8 @@ function decide(shipment: Shipment, command: ShipmentCommand): readonly Fact[] |
       return isClaimed(shipment) && !shipment.uncertain ? [{ type: 'BookingUncertain', data: null }] : [];
     case 'retry': {
       const trouble = troubleOf(shipment);
-      return trouble === 'uncertain' || trouble === 'refused' ? [{ type: 'BookingRetried', data: null, at: command.at }] : notInTrouble;
+      if (trouble !== 'uncertain' && trouble !== 'refused') return notInTrouble;
+      return [shipment.tooLateAt === undefined ? { type: 'BookingRetried', data: null, at: command.at } : stopped(command.orderId, command.at)];
     }
     case 'calledBack':
       return shipment.leftOver ? [{ type: 'BookingCalledBack', data: null }] : notInTrouble;

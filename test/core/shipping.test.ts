@@ -63,12 +63,19 @@ describe('shipping', () => {
     });
 
     it('is booked again when a person says so, and only if it is uncertain or refused', () => {
-      const retry: ShipmentCommand = { do: 'retry', at: at(7) };
+      const retry: ShipmentCommand = { do: 'retry', orderId, at: at(7) };
       for (const trouble of [giveUp, doubt]) {
         const { state } = given(shipments, ship, trouble, retry);
         expect([isClaimed(state), state.claimedAt, troubleOf(state), shipments.busy!(state)]).to.deep.equal([true, at(7), undefined, true]);
       }
       for (const fine of [[], [ship], [ship, confirm], [stop], [ship, giveUp, stop]]) expect(given(shipments, ...fine, retry).last).to.include({ status: 409 });
+    });
+
+    it('is not booked again when nothing was booked and the customer wanted to cancel meanwhile: he has it then', () => {
+      const retry: ShipmentCommand = { do: 'retry', orderId, at: at(7) };
+      const { last, state } = given(shipments, ship, doubt, stop, retry);
+      expect(types(last)).to.deep.equal(['ShippingStopped']);
+      expect([isClaimed(state), troubleOf(state), shipments.busy!(state)]).to.deep.equal([false, undefined, false]);
     });
 
     it('can still be stopped when the carrier will not take it', () => {
@@ -198,6 +205,21 @@ describe('shipping', () => {
       await world.clock.advance(3_600_000);
       await sweep();
       expect(said()).to.deep.equal(['OrderFulfillment']);
+    });
+
+    it('gives no parcel to an order that was cancelled while the carrier first refused and then took it: its delivery is told to nobody', async () => {
+      let take = (_: Booking): void => {};
+      carrier.book = () => new Promise((resolve) => (take = resolve));
+      const slow = handle(world.kernel, shipping as AnyService, told);
+      await world.clock.idle();
+      carrier.book = () => Promise.reject(new PortError('denied', 'no such postcode'));
+      await hear();
+      await hear(asked);
+      take(booking);
+      await world.play(slow);
+      expect(said()).to.deep.equal(['ShippingStopped']);
+      expect(troubleOf(shipment())).to.equal('leftOver');
+      expect(world.rows('parcel')).to.deep.equal([]);
     });
 
     it('asks the carrier after an unknown outcome, and books again only when that is safe', async () => {
