@@ -116,17 +116,22 @@ function banner({ url, adminToken }: Local, settings: ShopSettings, milliseconds
 async function main(): Promise<void> {
   if (process.argv.slice(2).some((word) => word === '--help' || word === '-h')) return console.log(help());
   const settings = parseSettings(process.env);
-  const local = await startLocal(settings);
-  console.log(banner(local, settings, Math.round(performance.now())));
+  const starting = startLocal(settings);
   let stopping = false;
+  // From the first moment: a signal during the start is obeyed when there is something to close.
   const stop = (): void => {
     if (stopping) process.exit(130);
     stopping = true;
     console.log('  Closing …');
-    void local.stop().then(() => process.exit(0));
+    void starting.then((local) => local.stop()).then(() => process.exit(0), (error: unknown) => {
+      complain(error);
+      process.exit(1);
+    });
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
+  const local = await starting;
+  if (!stopping) console.log(banner(local, settings, Math.round(performance.now())));
 }
 
 /** What a person can mend is one line; anything else is ours, and shows where. */
