@@ -1,42 +1,73 @@
 // Everything that has to hold, in one command: types, lint, and all tests, or the test files that are named. Ends with a line `N passed, N failed`.
+// The files are shared out among as many processes as there are cores; what a file prints is shown when it is done.
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 
-const node = process.execPath;
-const steps = [
-  { name: 'types', command: ['node_modules/typescript/bin/tsc', '--noEmit'] },
-  { name: 'lint', command: ['node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'] },
-];
+const named = process.argv.slice(2);
+const color = Boolean(process.stdout.isTTY);
+const mark = randomUUID(); // no test can print the line with which a file ends
+/** Those that take long begin first, so that no core idles at the end. */
+const long = ['test/conformance/index.test.ts', 'test/conformance/mutants.test.ts', 'test/simulation/crash.test.ts', 'test/simulation/simulate.test.ts', 'test/storefront.test.ts', 'test/kill.test.ts'];
 
 let passed = 0;
 let failed = 0;
-for (const { name, command } of steps) {
-  const status = await run(node, command);
-  if (status === 0) passed++;
-  else failed++;
-  console.log(`${status === 0 ? 'passed' : 'FAILED'}: ${name}`);
-}
-
-const files = process.argv.slice(2);
-// `tsx/esm` and not `tsx`, under which mocha requires the tests: then what is imported later, as a family is, stands there twice, and its errors are not ours.
-const mocha = await run(node, ['--import', 'tsx/esm', 'node_modules/mocha/bin/mocha.js', ...(files.length > 0 ? ['--no-config', '--exit', '--timeout=60000', ...files] : [])], (line) => {
-  const count = /^\s+(\d+) (passing|failing)\b/.exec(line);
-  if (count?.[2] === 'passing') passed += Number(count[1]);
-  if (count?.[2] === 'failing') failed += Number(count[1]);
-});
-if (mocha !== 0 && failed === 0) failed++;
+const jobs = [
+  check('types', 'node_modules/typescript/bin/tsc', '--noEmit'),
+  check('lint', 'node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings'),
+];
+const files = named.length > 0 ? named : testFiles();
+for (let i = Math.min(named.length > 0 ? 1 : availableParallelism(), files.length); i > 0; i--) jobs.push(lane());
+await Promise.all(jobs);
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
 
-async function run(command, args, onLine) {
-  const child = spawn(command, args, { stdio: ['ignore', onLine ? 'pipe' : 'inherit', 'inherit'], env: { ...process.env, FORCE_COLOR: process.stdout.isTTY ? '1' : '0' } });
-  let rest = '';
-  child.stdout?.setEncoding('utf8').on('data', (chunk) => {
-    process.stdout.write(chunk);
-    const lines = (rest + chunk).replace(/\u001b\[\d+m/g, '').split('\n');
-    rest = lines.pop();
-    lines.forEach(onLine);
-  });
-  const [status] = await once(child, 'exit');
-  return status;
+function testFiles() {
+  const all = readdirSync('test', { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.test.ts')).map((name) => join('test', name)).sort();
+  return [...long.filter((file) => all.includes(file)), ...all.filter((file) => !long.includes(file))];
+}
+
+async function check(name, ...args) {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, FORCE_COLOR: color ? '1' : '0' } });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk) => (text += chunk));
+  const [status] = await once(child, 'close');
+  count(status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
+  console.log(`${text.trim()}\n${status === 0 ? 'passed' : 'FAILED'}: ${name}`.trim());
+}
+
+/** One process after the other, as long as there are files; a file that ends its process has failed. */
+async function lane() {
+  while (files.length > 0) {
+    // `tsx/esm` and not `tsx`, under which mocha requires the tests: then what is imported later, as a family is, stands there twice, and its errors are not ours.
+    const child = spawn(process.execPath, ['--import', 'tsx/esm', 'scripts/lane.mjs'], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
+    const ended = once(child, 'close').then(() => undefined);
+    let text = '';
+    let done = () => {};
+    child.stdout.setEncoding('utf8').on('data', (chunk) => {
+      text += chunk;
+      if (text.includes(mark) && text.endsWith('\n')) done(JSON.parse(text.slice(text.indexOf(mark) + mark.length)));
+    });
+    for (let alive = true; alive && files.length > 0; ) {
+      const file = files.shift();
+      text = '';
+      const counted = new Promise((resolve) => (done = resolve));
+      child.send({ file, mark, color, ...(named.length > 0 ? { timeout: 60_000 } : {}) });
+      const counts = await Promise.race([counted, ended]);
+      console.log(`\n${file}\n${text.split(mark)[0].trimEnd()}`);
+      alive = counts !== undefined;
+      if (!alive) console.error(`FAILED: ${file} has ended its process`);
+      count(counts ?? { passed: 0, failed: 1 });
+    }
+    if (child.connected) child.send({});
+    await ended;
+  }
+}
+
+function count(counts) {
+  passed += counts.passed;
+  failed += counts.failed;
 }
