@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { clocks, subscriptions, type ClockName, type Subscription } from '../core/flow.ts';
 import { follow } from '../core/kernel/follow.ts';
 import { forgetSeen } from '../core/kernel/forget.ts';
+import { alone, joinMembers, type Members } from '../core/kernel/members.ts';
 import { retryParked } from '../core/kernel/park.ts';
 import { receiveWork } from '../core/kernel/receive.ts';
 import type { AnyService, Kernel } from '../core/kernel/service.ts';
@@ -23,6 +24,8 @@ export interface PumpOptions {
   readonly timers?: readonly Timer[];
   /** Messages of one queue under way at once; 128 unless told. */
   readonly workAtOnce?: number;
+  /** Other processes may host the same services over the same store: the partitions of the streams are shared out among all that live. Unless told, this one is alone. */
+  readonly shared?: boolean;
 }
 
 export type OwnTimer = 'sweepOutbox' | 'retryParked' | 'forgetSeen';
@@ -41,12 +44,14 @@ export function startPump(kernel: Kernel, services: readonly AnyService[], optio
   setMaxListeners(0, signal); // every loop listens to it
   const serviceOf = (name: string): AnyService | undefined => services.find((service) => service.name === name);
   const loops: Promise<void>[] = [];
+  const { members, left } = options.shared ? joinMembers(kernel, signal) : { members: alone(signal), left: Promise.resolve() };
+  loops.push(left);
 
   for (const subscription of subscriptions) {
     const service = serviceOf(subscription.service);
     if (!service) continue;
     if (subscription.kind === 'queue') loops.push(work(kernel, service, subscription, signal, options.workAtOnce ?? 128));
-    else if (!subscription.polled) loops.push(followAll(kernel, service, subscription, signal));
+    else if (!subscription.polled) loops.push(followAll(kernel, service, subscription, { members, signal }));
   }
   for (const [name, { service, everySeconds }] of Object.entries(clocks)) {
     const tick = serviceOf(service)?.ticks[name];
@@ -134,15 +139,25 @@ async function renewLocks(kernel: Kernel, underWay: ReadonlySet<Turn>, signal: A
   }
 }
 
-async function followAll(kernel: Kernel, service: AnyService, { channel }: Subscription, signal: AbortSignal): Promise<void> {
-  const partitions = await insist(kernel, signal, () => kernel.stream.partitions(channel));
-  await Promise.all((partitions ?? []).map((partition) => keepFollowing(kernel, service, channel, partition, signal)));
+/** Who reads, and until when. */
+interface Reading {
+  readonly members: Members;
+  readonly signal: AbortSignal;
 }
 
-async function keepFollowing(kernel: Kernel, service: AnyService, stream: string, partition: string, signal: AbortSignal): Promise<void> {
+async function followAll(kernel: Kernel, service: AnyService, { channel }: Subscription, reading: Reading): Promise<void> {
+  const partitions = await insist(kernel, reading.signal, () => kernel.stream.partitions(channel));
+  await Promise.all((partitions ?? []).map((partition) => keepFollowing(kernel, service, { stream: channel, partition, root: partition }, reading)));
+}
+
+/** `root`: the partition of which this one is a descendant. Who reads it reads all of its family, for only he comes to know of the children. */
+async function keepFollowing(kernel: Kernel, service: AnyService, { stream, partition, root }: { stream: string; partition: string; root: string }, reading: Reading): Promise<void> {
+  const { members, signal } = reading;
   while (!signal.aborted) {
-    const children = await insist(kernel, signal, () => follow(kernel, service, { stream, partition, signal }));
-    if (children) return void (await Promise.all(children.map((child) => keepFollowing(kernel, service, stream, child, signal))));
+    const turn = await members.turn(`${service.name} ${stream} ${root}`);
+    const children = await insist(kernel, turn.signal, () => follow(kernel, service, { stream, partition, signal: turn.signal }));
+    turn.end();
+    if (children) return void (await Promise.all(children.map((child) => keepFollowing(kernel, service, { stream, partition: child, root }, reading))));
   }
 }
 
