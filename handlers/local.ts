@@ -11,7 +11,7 @@ import { services } from './index.ts';
 import { startPump, type Pump } from './pump.ts';
 import { loadSamples } from './samples.ts';
 import { startServer, type Server } from './server.ts';
-import { WrongSetting, isMixed, isPrivate, parseSettings, settingRows, type ShopSettings } from './settings.ts';
+import { WrongSetting, isAlone, isMixed, isPrivate, laptopNeeds, parseSettings, settingRows, type ShopSettings } from './settings.ts';
 
 /** THE LOCAL HOST: all six services, the demo carrier and the web server in one process. `npm start` runs this file. */
 
@@ -51,11 +51,12 @@ export async function startLocal(settings: ShopSettings, surroundings: Omit<Surr
     if (settings.sampleCatalogue) await loadSamples(kernel);
     pump = startPump(kernel, services, {
       everySeconds: { pollProducts: settings.websitePollSeconds, sweepBookings: 10, sweepClaims: 30 },
+      shared: !isAlone(settings),
       timers: [{ name: 'demoCarrier', everySeconds: 0.5, tick: () => shop.carrier.tick() }],
     });
     await website.ticks.pollProducts(kernel);
     ready = true;
-    void goOn(shop, openedAt);
+    if (isAlone(settings)) void goOn(shop, openedAt);
     await leaveAddress(settings.dataDir, { url, token: adminToken }).catch((error: unknown) => kernel.log.warn({ error }, 'the command line will not find this shop by itself'));
     const stop = async (): Promise<void> => {
       await takeAddress(settings.dataDir, { url }).catch((error: unknown) => kernel.log.warn({ error }, 'the address of this shop stays behind'));
@@ -93,18 +94,42 @@ function help(): string {
   return ['Anyport: an order system for a web shop, all of it in this process.', '', 'Usage: [SETTING=value …] npm start', '', 'Settings come from the environment:', ...rows].join('\n');
 }
 
+function whereLettersAre({ adapters: { mailer }, ...settings }: ShopSettings, url: string): string {
+  if (mailer === 'smtp') return 'sent by SMTP';
+  if (mailer === 'azure' && settings.azure.email !== undefined) return 'sent by Azure Communication Services';
+  if (isPrivate(settings)) return `${url}/mailbox`;
+  return mailer === 'memory' ? 'in memory' : `${settings.dataDir}/mailbox`;
+}
+
+function whereDataIs(settings: ShopSettings): string {
+  const { adapters: { store }, azure, dataDir } = settings;
+  if (store === 'memory') return 'in memory; gone when this process ends';
+  return store === 'azure' && azure.tables !== undefined ? azure.tables : dataDir;
+}
+
+/** Which of Azure's services are really there, and which are played by this machine. */
+function azureLines(settings: ShopSettings): string[] {
+  const { adapters, azure } = settings;
+  const needs = laptopNeeds(settings);
+  const played = [...(needs.broker ? ['Service Bus and Event Hubs by the emulator'] : []), ...(needs.tables ? ['Table Storage by Azurite'] : []), ...(needs.email ? ['e-mail by a stand-in'] : [])];
+  const real = [
+    ...(adapters.queue === 'azure' ? [azure.serviceBus] : []), ...(adapters.stream === 'azure' ? [azure.eventHubs] : []), ...(adapters.store === 'azure' ? [azure.tables] : []), ...(adapters.mailer === 'azure' ? [azure.email] : []),
+  ].flatMap((address) => (address === undefined ? [] : [/^[a-z]+:|;/.test(address) ? address.replace(/SharedAccessKey=[^;]*|accesskey=[^;]*|AccountKey=[^;]*/gi, '…') : address]));
+  return [...(played.length > 0 ? [`on this machine: ${played.join(', ')}`] : []), ...new Set(real)];
+}
+
 function banner({ url, adminToken }: Local, settings: ShopSettings, milliseconds: number): string {
-  const kept = isPrivate(settings) ? `${url}/mailbox` : settings.adapters.mailer === 'memory' ? 'in memory' : `${settings.dataDir}/mailbox`;
-  const letters = settings.adapters.mailer === 'smtp' ? 'sent by SMTP' : kept;
+  const servers = azureLines(settings);
   const lines = [
     '',
     `  ${settings.shopName} is open`,
     '',
     `  Shop      ${url}/`,
-    `  Letters   ${letters}`,
+    `  Letters   ${whereLettersAre(settings, url)}`,
     `  API       ${url}/openapi.json  ·  events ${url}/asyncapi.json`,
     ...(settings.adminToken ? [] : [`  Admin     Authorization: Bearer ${adminToken}`]),
-    `  Data      ${settings.adapters.store === 'memory' ? 'in memory; gone when this process ends' : settings.dataDir}`,
+    `  Data      ${whereDataIs(settings)}`,
+    ...servers.map((line, i) => `  ${i === 0 ? 'Azure' : '     '}     ${line}`),
     ...(isMixed(settings.adapters) ? ['', '  Warning   some ports forget on a crash and others do not: orders can get lost. For experiments only.'] : []),
     '',
     `  Started in ${milliseconds} ms. Ctrl-C stops it.`,

@@ -3,7 +3,7 @@ import { doors, type Door, type DoorName } from '../core/flow.ts';
 import { PortError } from '../ports/index.ts';
 import { findAddress, type Address } from './address.ts';
 import type { Shop } from './container.ts';
-import { WrongSetting, parseSettings, type ShopSettings } from './settings.ts';
+import { WrongSetting, isAlone, laptopFolder, parseSettings, type ShopSettings } from './settings.ts';
 
 /**
  * REACHING THE DESK: the doors of a shop, wherever it is. A shop that runs is asked over HTTP; where none runs its store is opened in this process, and the same doors
@@ -118,12 +118,18 @@ async function inProcess(settings: ShopSettings): Promise<Desk> {
   };
 }
 
+/** A store in Azure is there; those on this machine are, when their files are. */
+async function hasData(settings: ShopSettings): Promise<boolean> {
+  const { databaseFile } = await import('../adapters/embedded/database.ts');
+  if (settings.adapters.store === 'embedded') return existsSync(databaseFile(settings.dataDir));
+  return !isAlone(settings) || existsSync(laptopFolder(settings.dataDir));
+}
+
 /** Never makes a store, and never one that would forget what it is told. */
 async function openAlone(settings: ShopSettings): Promise<Shop> {
   const { adapters, dataDir } = settings;
   if (Object.values(adapters).includes('memory')) throw new Unreachable('no shop is running that could be asked, and ADAPTERS has data in its memory alone; start it, or name another with --url');
-  const { databaseFile } = await import('../adapters/embedded/database.ts');
-  if (!existsSync(databaseFile(dataDir))) throw new Unreachable(`no shop is running that could be asked, and DATA_DIR ${dataDir} has none either; name one with --url`);
+  if (!(await hasData(settings))) throw new Unreachable(`no shop is running that could be asked, and DATA_DIR ${dataDir} has none either; name one with --url`);
   const { openShop } = await import('./container.ts');
   try {
     return await openShop(settings, { post: () => Promise.reject(new PortError('throttled', 'no web server is up')) });

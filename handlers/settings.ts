@@ -6,7 +6,7 @@ export class WrongSetting extends Error {
 }
 
 export type PortName = 'queue' | 'stream' | 'store' | 'mailer';
-export type Family = 'embedded' | 'memory' | 'smtp';
+export type Family = 'embedded' | 'memory' | 'azure' | 'smtp';
 
 export interface ShopSettings {
   readonly port: number;
@@ -18,6 +18,7 @@ export interface ShopSettings {
   readonly shopUrl: string | undefined;
   readonly smtpUrl: string | undefined;
   readonly smtpFrom: string;
+  readonly azure: AzureSettings;
   readonly carrier: 'demo';
   readonly demoCarrierDeliversAfterSeconds: number;
   readonly demoCarrierSpeaks: Speech;
@@ -27,6 +28,15 @@ export interface ShopSettings {
   readonly sampleCatalogue: boolean;
   readonly rateLimit: boolean;
   readonly logLevel: string;
+}
+/** Where the services are: a host name or URL of Azure's, or the connection string of a server on this machine. `undefined`: one is started on this machine. */
+export interface AzureSettings {
+  readonly serviceBus: string | undefined;
+  readonly eventHubs: string | undefined;
+  readonly tables: string | undefined;
+  readonly table: string;
+  readonly email: string | undefined;
+  readonly emailFrom: string;
 }
 export type Speech = 'demo' | 'easypost' | 'shippo' | 'aftership';
 
@@ -40,12 +50,18 @@ export const settingRows: readonly Row[] = [
   { name: 'PORT', fallback: '3000', meaning: 'TCP port of pages and API; 0 takes a free one' },
   { name: 'HOST', fallback: '127.0.0.1', meaning: 'address to listen on; 0.0.0.0 lets others in, and closes the mailbox page' },
   { name: 'DATA_DIR', fallback: '.data', meaning: 'folder for everything that has to last' },
-  { name: 'ADAPTERS', fallback: 'embedded', meaning: 'embedded | memory, or one per port: queue=memory,stream=embedded,store=embedded,mailer=embedded|memory|smtp' },
+  { name: 'ADAPTERS', fallback: 'embedded', meaning: 'embedded | memory | azure, or one per port: queue=azure,stream=memory,store=embedded,mailer=embedded|memory|azure|smtp' },
   { name: 'ADMIN_TOKEN', fallback: '', meaning: 'bearer token of the admin API, 16 characters or more; none: a random one, printed at start' },
   { name: 'SHOP_NAME', fallback: 'Anyport', meaning: 'name in pages and letters' },
   { name: 'SHOP_URL', fallback: '', meaning: 'where customers reach the shop, for links in letters; none: http://localhost:PORT' },
   { name: 'SMTP_URL', fallback: '', meaning: 'smtp(s)://user:password@host:port; none: letters stay in DATA_DIR/mailbox as .eml files' },
   { name: 'SMTP_FROM', fallback: 'shop@anyport.invalid', meaning: 'sender of letters' },
+  { name: 'AZURE_SERVICE_BUS', fallback: '', meaning: 'NAME.servicebus.windows.net; none: a server on this machine, as for the three below' },
+  { name: 'AZURE_EVENT_HUBS', fallback: '', meaning: 'NAME.servicebus.windows.net' },
+  { name: 'AZURE_TABLES', fallback: '', meaning: 'https://NAME.table.core.windows.net' },
+  { name: 'AZURE_TABLE', fallback: 'anyport', meaning: 'name of the table, or the beginning of the names of several' },
+  { name: 'AZURE_EMAIL', fallback: '', meaning: 'https://NAME.communication.azure.com' },
+  { name: 'AZURE_EMAIL_FROM', fallback: 'DoNotReply@anyport.invalid', meaning: 'sender of letters through Communication Services' },
   { name: 'CARRIER', fallback: 'demo', meaning: 'who takes parcels: demo' },
   { name: 'DEMO_CARRIER_DELIVERS_AFTER_SECONDS', fallback: '20', meaning: 'the demo carrier delivers after so many seconds; 0: never' },
   { name: 'DEMO_CARRIER_SPEAKS', fallback: 'demo', meaning: 'format of its notices: demo | easypost | shippo | aftership (each but demo needs its secret)' },
@@ -103,6 +119,14 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     shopUrl: address('SHOP_URL', ['http:', 'https:']),
     smtpUrl,
     smtpFrom: value('SMTP_FROM'),
+    azure: {
+      serviceBus: optional('AZURE_SERVICE_BUS'),
+      eventHubs: optional('AZURE_EVENT_HUBS'),
+      tables: optional('AZURE_TABLES'),
+      table: value('AZURE_TABLE'),
+      email: optional('AZURE_EMAIL'),
+      emailFrom: value('AZURE_EMAIL_FROM'),
+    },
     carrier: choice('CARRIER', 'demo'),
     demoCarrierDeliversAfterSeconds: number('DEMO_CARRIER_DELIVERS_AFTER_SECONDS', 0, 86_400, false),
     demoCarrierSpeaks,
@@ -118,20 +142,21 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
 const wrong = (name: string, value: string, wanted: string): WrongSetting => new WrongSetting(`${name} is ${value === 'its value' ? 'wrong' : JSON.stringify(value)}; it must be ${wanted}`);
 
 const families: Readonly<Record<PortName, readonly Family[]>> = {
-  queue: ['embedded', 'memory'],
-  stream: ['embedded', 'memory'],
-  store: ['embedded', 'memory'],
-  mailer: ['embedded', 'memory', 'smtp'],
+  queue: ['embedded', 'memory', 'azure'],
+  stream: ['embedded', 'memory', 'azure'],
+  store: ['embedded', 'memory', 'azure'],
+  mailer: ['embedded', 'memory', 'azure', 'smtp'],
 };
 
 function parseAdapters(text: string, smtpUrl: string | undefined): Record<PortName, Family> {
-  const mailer: Family = smtpUrl ? 'smtp' : text === 'memory' ? 'memory' : 'embedded';
-  if (text === 'embedded' || text === 'memory') return { queue: text, stream: text, store: text, mailer };
+  const whole = text === 'embedded' || text === 'memory' || text === 'azure' ? text : undefined;
+  const mailer: Family = smtpUrl ? 'smtp' : (whole ?? 'embedded');
+  if (whole) return { queue: whole, stream: whole, store: whole, mailer };
   const chosen: Record<PortName, Family> = { queue: 'embedded', stream: 'embedded', store: 'embedded', mailer };
   for (const part of text.split(',')) {
     const [name = '', family = ''] = part.trim().split('=');
     const known = families[name as PortName];
-    if (!known) throw new WrongSetting(`ADAPTERS: ${JSON.stringify(part)} is neither embedded, memory nor PORT=FAMILY with a port of ${Object.keys(families).join(', ')}`);
+    if (!known) throw new WrongSetting(`ADAPTERS: ${JSON.stringify(part)} is neither embedded, memory, azure nor PORT=FAMILY with a port of ${Object.keys(families).join(', ')}`);
     if (!known.includes(family as Family)) throw new WrongSetting(`ADAPTERS: ${name} can be ${known.join(' | ')}, not ${JSON.stringify(family)}`);
     chosen[name as PortName] = family as Family;
   }
@@ -142,6 +167,23 @@ function parseAdapters(text: string, smtpUrl: string | undefined): Record<PortNa
 /** Whether only this machine can reach the shop. */
 export function isPrivate({ host }: Pick<ShopSettings, 'host'>): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}
+
+/** Which of Azure's services are started on this machine, for want of an address. */
+export function laptopNeeds({ adapters, azure }: Pick<ShopSettings, 'adapters' | 'azure'>): { readonly broker: boolean; readonly tables: boolean; readonly email: boolean } {
+  return {
+    broker: (adapters.queue === 'azure' && azure.serviceBus === undefined) || (adapters.stream === 'azure' && azure.eventHubs === undefined),
+    tables: adapters.store === 'azure' && azure.tables === undefined,
+    email: adapters.mailer === 'azure' && azure.email === undefined,
+  };
+}
+
+/** Where the servers on this machine keep what they know. */
+export const laptopFolder = (dataDir: string): string => `${dataDir}/azure`;
+
+/** True when no other process can work on the same data: it lies in this one's memory or in its folder, which it has to itself. */
+export function isAlone(settings: Pick<ShopSettings, 'adapters' | 'azure'>): boolean {
+  return settings.adapters.store !== 'azure' || laptopNeeds(settings).tables;
 }
 
 /** True when a crash forgets some ports and not others: what one remembers, another has lost. */

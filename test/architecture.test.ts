@@ -7,7 +7,7 @@ import { collections, doors, events, queues, services, speaking, streams, subscr
 /** Who may import whom, and what the tables must be. Read from the text, so that `import type` counts as well. */
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const folders = ['ports', 'core', 'adapters', 'handlers', 'bench', 'test'];
+const folders = ['ports', 'core', 'adapters', 'emulator', 'handlers', 'bench', 'test'];
 
 interface Import {
   readonly file: string;
@@ -31,6 +31,7 @@ const imports: Import[] = files.flatMap((file) =>
   })),
 );
 
+const isTypeOnly = ({ file, target }: Import): boolean => new RegExp(`import type [^;]*'${target}'`).test(text.get(file)!);
 const isOurs = (target: string): boolean => folders.some((folder) => target.startsWith(`${folder}/`));
 const broken = (wrong: (found: Import) => boolean): string[] => imports.filter(wrong).map(({ file, target }) => `${file} imports ${target}`);
 const inside = (folder: string) => ({ file }: Import): boolean => file.startsWith(`${folder}/`);
@@ -38,7 +39,7 @@ const inside = (folder: string) => ({ file }: Import): boolean => file.startsWit
 describe('The house', () => {
   it('is read at all: hundreds of imports, in every folder', () => {
     expect(imports.length).to.be.greaterThan(200);
-    for (const folder of ['ports', 'core', 'adapters', 'handlers']) expect(imports.some(inside(folder)), folder).to.equal(true);
+    for (const folder of folders) expect(imports.some(inside(folder)), folder).to.equal(true);
   });
 
   it('has ports that import nothing but each other', () => {
@@ -63,6 +64,20 @@ describe('The house', () => {
 
   it('has adapters that never import core or handlers', () => {
     expect(broken((i) => inside('adapters')(i) && isOurs(i.target) && !/^(adapters|ports)\//.test(i.target))).to.deep.equal([]);
+  });
+
+  it('has an emulator that knows the flow and nothing else of the shop, and one file of it that knows AMQP\'s library', () => {
+    expect(broken((i) => inside('emulator')(i) && isOurs(i.target) && !/^(emulator|ports)\/|^core\/flow\.ts$/.test(i.target))).to.deep.equal([]);
+    expect(broken((i) => inside('emulator')(i) && i.target === 'core/flow.ts' && i.file !== 'emulator/config.ts')).to.deep.equal([]);
+    expect(broken((i) => i.target.startsWith('rhea') && !/^(emulator\/amqp\.ts|test\/emulator\/.*)$/.test(i.file))).to.deep.equal([]);
+  });
+
+  it('loads each SDK of a cloud in the one file that uses it', () => {
+    const users = (name: string): string[] => [...new Set(imports.filter((i) => i.target.startsWith(name) && !/^(test|bench)\//.test(i.file) && !isTypeOnly(i)).map(({ file }) => file))];
+    expect(users('@azure/service-bus')).to.deep.equal(['adapters/azure/queue.ts']);
+    expect(users('@azure/event-hubs')).to.deep.equal(['adapters/azure/stream.ts']);
+    expect(users('@azure/data-tables')).to.deep.equal(['adapters/azure/store.ts']);
+    expect(users('@azure/communication-email')).to.deep.equal(['adapters/azure/mailer.ts']);
   });
 
   it('keeps inversify in the composition root and middy in the handlers\' host', () => {

@@ -87,7 +87,7 @@ async function crash(options: Options): Promise<void> {
   const wanted = moments.flatMap(({ name }, i) => (i + 1 >= options.from && i + 1 <= to && (options.only?.has(name) ?? true) ? [i + 1] : []));
   const calls = wanted.filter((_, i) => i % options.every === 0);
   const plan = planOf(moments, calls, options.hows, options.thorough);
-  console.log(`K = ${moments.length} port calls of the ${options.family} family, the same ones twice; ${plan.runs.length} runs`);
+  console.log(`K = ${moments.length} port calls of the ${options.family} family${familyOf(options.family).exact ? ', the same ones twice' : ''}; ${plan.runs.length} runs`);
   const { found, struck } = await (options.workers === 1 ? strikeHere(options, plan) : strikeWith(options, moments.length, plan));
   const isWhole = struck === plan.runs.length;
   const told = isWhole ? options.hows.map((how) => `${meaning[how]} ${calls.length} of ${moments.length}`) : [`stopped at the first violation, after ${struck} of ${plan.runs.length} runs`];

@@ -55,13 +55,17 @@ export interface Drivers {
   readonly queue: QueueDriver;
   readonly stream: StreamDriver;
 }
-export type CrashFamily = () => Ground;
+export interface CrashFamily {
+  /** Whether the same story makes the same calls in the same order each time. Where sockets are between, it does not quite. */
+  readonly exact: boolean;
+  open(): Ground | Promise<Ground>;
+}
 
 /** Short, so that a message whose receiver was killed comes again soon. */
 const lockSeconds = 5;
 const partitionsPerStream = 2;
 
-const memory: CrashFamily = () => {
+const memory = (): Ground => {
   const clock = createClock();
   let drivers: Memory | undefined;
   return {
@@ -76,7 +80,7 @@ const memory: CrashFamily = () => {
 };
 
 /** In a folder that lives in memory where there is one: a process that is killed leaves the operating system alive, and with it everything that was written. */
-const embedded: CrashFamily = () => {
+const embedded = (): Ground => {
   const clock = createClock();
   const dataDir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'anyport-crash-'));
   let drivers: Embedded | undefined;
@@ -95,7 +99,7 @@ const embedded: CrashFamily = () => {
   };
 };
 
-export const families: Readonly<Record<string, CrashFamily>> = { memory, embedded };
+export const families: Readonly<Record<string, CrashFamily>> = { memory: { exact: true, open: memory }, embedded: { exact: true, open: embedded } };
 
 export interface CrashWorld {
   readonly clock: VirtualClock;
@@ -149,7 +153,7 @@ interface Life {
 const gone = Symbol('the process is gone');
 
 export async function openCrashWorld(family: CrashFamily, fault?: Fault): Promise<CrashWorld> {
-  const ground = family();
+  const ground = await family.open();
   const { clock } = ground;
   const ids = createIds(1);
   const ledger = createLedger(() => calls);

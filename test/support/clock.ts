@@ -4,7 +4,7 @@ import type { Clock } from '../../ports/index.ts';
 /**
  * A clock that stands still until a test moves it. Sleepers wake in the order of their time, and between two of them everything that they set in motion comes to rest.
  *
- * "At rest" is: for `quietRounds` turns of the event loop in a row nobody has asked for the time, begun or ended a sleep, and no file is being read or written.
+ * "At rest" is: for `quietRounds` turns of the event loop in a row nobody has asked for the time, begun or ended a sleep, no file is being read or written, and nobody is `busy`.
  */
 export interface VirtualClock extends Clock {
   /** Lets so many milliseconds pass. */
@@ -21,10 +21,16 @@ interface Sleeper {
   wake(): void;
 }
 
-const quietRounds = 12;
+export interface ClockOptions {
+  /** True while somebody works whom the clock cannot see: in another process, behind a socket. */
+  readonly busy?: () => boolean;
+  /** 12 unless told. What goes through a socket takes more of them. */
+  readonly quietRounds?: number;
+}
+
 const roundsMax = 1_000_000;
 
-export function createClock(start = '2026-11-20T09:00:00.000Z'): VirtualClock {
+export function createClock(start = '2026-11-20T09:00:00.000Z', { busy = () => false, quietRounds = 12 }: ClockOptions = {}): VirtualClock {
   let now = Date.parse(start);
   /** By time, and for one time in the order of falling asleep. */
   const sleeping: Sleeper[] = [];
@@ -41,7 +47,7 @@ export function createClock(start = '2026-11-20T09:00:00.000Z'): VirtualClock {
       if (round > roundsMax) throw new Error('it never comes to rest without time passing');
       const before = stirred;
       await turn();
-      quiet = stirred === before && !filesAreBusy() ? quiet + 1 : 0;
+      quiet = stirred === before && !filesAreBusy() && !busy() ? quiet + 1 : 0;
     }
   }
 
