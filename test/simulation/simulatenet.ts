@@ -170,7 +170,10 @@ export function createNet(options: NetOptions): Net {
     } catch (thrown) {
       return answer(made, undefined, thrown);
     }
-    if (made.dies) return kill(made.life);
+    if (made.dies) {
+      if (result instanceof Promise) result.catch(() => undefined); // nobody is left to hear of it
+      return kill(made.life);
+    }
     if (result instanceof Promise) result.then((value) => answer(made, value, undefined), (thrown: unknown) => answer(made, undefined, thrown));
     else answer(made, result, undefined);
   }
