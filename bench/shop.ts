@@ -40,7 +40,7 @@ export async function openWorkshop(adapters: string, dataDir: string): Promise<W
   });
   const pump = startPump(shop.kernel, services, {
     everySeconds: { pollProducts: 2, sweepBookings: 10, sweepClaims: 30 },
-    timers: [{ name: 'demoCarrier', everySeconds: 0.05, tick: () => shop.carrier.tick() }],
+    timers: [{ name: 'demoCarrier', everySeconds: 0.05, tick: () => shop.carrier.tick() }, ...shop.chores],
   });
   void goOn(shop, openedAt);
   return {

@@ -141,7 +141,8 @@ export interface Door {
   /** Parameters in braces, as in OpenAPI. */
   readonly path: string;
   readonly summary: string;
-  readonly admin?: true;
+  /** `loopback`: who asks from this machine itself, past no proxy, needs no token. */
+  readonly admin?: true | 'loopback';
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
@@ -151,6 +152,8 @@ export interface Door {
   readonly page?: true;
   /** Takes an Idempotency-Key header. */
   readonly idempotent?: true;
+  /** Answers with plain text. */
+  readonly text?: true;
   /** Successful answers by status. */
   readonly replies: Readonly<Record<number, z.ZodType | null>>;
   /** The errors that this door has beyond those that every door has. */
@@ -211,6 +214,7 @@ export const doors = {
   orderStory: desk('GET', '/orders/{id}/story', 'What was said about an order, who has heard it, and what is missing where', { params: byOrder, replies: { 200: StoryView }, refuses: [404] }),
   auditShop: desk('GET', '/audit', 'Do stock, orders, parcels and letters agree?', { replies: { 200: AuditView } }),
   sayByHand: desk('POST', '/messages', 'Put a message on a channel by hand', { body: SayByHand, replies: { 202: SaidByHand }, refuses: [409, 422] }),
+  metrics: { service: 'operations', method: 'GET', path: '/metrics', summary: 'What can be counted, in the text format of Prometheus', admin: 'loopback', text: true, replies: { 200: z.string() } },
   homePage: page('/', 'The catalogue', { query: z.object({ q: z.string().trim().max(200).optional(), after: After }) }),
   productPage: page('/products/{sku}', 'One product', { params: bySku, refuses: [404] }),
   basketPage: page('/basket', 'The basket'),

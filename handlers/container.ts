@@ -1,10 +1,13 @@
 import { Container, type ResolutionContext } from 'inversify';
 import type { DemoCarrier, Post } from '../adapters/carriers/carrier.ts';
 import { noticeReaders } from '../adapters/carriers/index.ts';
+import type { AzureQueue } from '../adapters/azure/index.ts';
+import type { Taken } from '../adapters/azure/mailer.ts';
 import type { Embedded } from '../adapters/embedded/index.ts';
 import type { Memory } from '../adapters/memory/index.ts';
 import { systemClock, systemIds } from '../adapters/system/index.ts';
-import { queues, streams } from '../core/flow.ts';
+import { queues, streams, subscriptions } from '../core/flow.ts';
+import type { Laptop } from '../emulator/laptop.ts';
 import { openDeployment } from '../core/kernel/deployment.ts';
 import { createRelay } from '../core/kernel/relay.ts';
 import type { Kernel, Published } from '../core/kernel/service.ts';
@@ -12,11 +15,11 @@ import { mails } from '../core/notification/index.ts';
 import { cancelOrder, findOrder, placeOrder } from '../core/order/index.ts';
 import { publishedProducts, sayProductsAgain } from '../core/product/index.ts';
 import {
-  openMailer, openQueue, openStore, openStream,
-  type Clock, type Ids, type Log, type MailerDriver, type Ports, type QueueDriver, type StoreDriver, type StreamDriver,
+  PortError, openMailer, openQueue, openStore, openStream, traced,
+  type Clock, type Ids, type Log, type MailerDriver, type MessagingSystem, type Ports, type QueueDriver, type StoreDriver, type StreamDriver, type Tracer,
 } from '../ports/index.ts';
-import { createLog } from './log.ts';
-import { isPrivate, type Family, type ShopSettings } from './settings.ts';
+import { createLog, masked } from './log.ts';
+import { isPrivate, laptopFolder, laptopNeeds, type Family, type ShopSettings } from './settings.ts';
 
 /**
  * THE COMPOSITION ROOT: the one place that knows which family stands behind which port. Everything is made when it is first asked for, so a family that nobody uses is
@@ -27,7 +30,15 @@ export interface Shop {
   readonly carrier: DemoCarrier;
   /** The drivers as they are, for tests that look behind the ports. */
   readonly store: StoreDriver;
+  /** What a family wants done now and then, besides what every shop does. */
+  readonly chores: readonly Chore[];
   close(): Promise<void>;
+}
+
+export interface Chore {
+  readonly name: string;
+  readonly everySeconds: number;
+  readonly tick: () => Promise<unknown>;
 }
 
 /** What a host may bring itself: a test its clock, the local host its way to the webhook. */
@@ -38,6 +49,8 @@ export interface Surroundings {
   readonly clock?: Clock;
   readonly ids?: Ids;
   readonly log?: Log;
+  /** Instead of the one that the settings ask for. */
+  readonly tracer?: Tracer;
   /** A memory family that outlives the shop, so that a restart can be played. */
   readonly memory?: Memory;
 }
@@ -48,6 +61,7 @@ const it = {
   log: Symbol.for('log'),
   memory: Symbol.for('memory'),
   embedded: Symbol.for('embedded'),
+  laptop: Symbol.for('laptop'),
   store: Symbol.for('store'),
   queue: Symbol.for('queue'),
   stream: Symbol.for('stream'),
@@ -59,6 +73,7 @@ const it = {
 export async function openShop(settings: ShopSettings, surroundings: Surroundings): Promise<Shop> {
   const container = new Container({ defaultScope: 'Singleton' });
   const closers: (() => void | Promise<void>)[] = [];
+  const chores: Chore[] = [];
 
   container.bind<Clock>(it.clock).toConstantValue(surroundings.clock ?? systemClock);
   container.bind<Ids>(it.ids).toConstantValue(surroundings.ids ?? systemIds);
@@ -78,12 +93,21 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
     return embedded;
   });
 
+  container.bind<Laptop>(it.laptop).toDynamicValue(async () => {
+    const { startLaptop } = await import('../emulator/laptop.ts');
+    const laptop = await startLaptop({ ...laptopNeeds(settings), dataDir: laptopFolder(settings.dataDir) });
+    closers.push(() => laptop.close());
+    return laptop;
+  });
+  const azure = azureDrivers(settings, { closers, chores });
+
   const family = async (context: ResolutionContext, name: Family): Promise<Embedded | Memory> =>
     name === 'memory' ? context.getAsync<Memory>(it.memory) : context.getAsync<Embedded>(it.embedded);
-  container.bind<StoreDriver>(it.store).toDynamicValue(async (context) => (await family(context, settings.adapters.store)).store);
-  container.bind<QueueDriver>(it.queue).toDynamicValue(async (context) => (await family(context, settings.adapters.queue)).queue);
-  container.bind<StreamDriver>(it.stream).toDynamicValue(async (context) => (await family(context, settings.adapters.stream)).stream);
-  container.bind<MailerDriver>(it.mailer).toDynamicValue((context) => openMailerDriver(settings, context, closers));
+  const { store, queue, stream, mailer } = settings.adapters;
+  container.bind<StoreDriver>(it.store).toDynamicValue(async (context) => (store === 'azure' ? azure.store(context) : (await family(context, store)).store));
+  container.bind<QueueDriver>(it.queue).toDynamicValue(async (context) => (queue === 'azure' ? azure.queue(context) : (await family(context, queue)).queue));
+  container.bind<StreamDriver>(it.stream).toDynamicValue(async (context) => (stream === 'azure' ? azure.stream(context) : (await family(context, stream)).stream));
+  container.bind<MailerDriver>(it.mailer).toDynamicValue((context) => (mailer === 'azure' ? azure.mailer(context) : openMailerDriver(settings, context, closers)));
   container.bind<DemoCarrier>(it.carrier).toDynamicValue(async ({ get, getAsync }) => {
     const { demoCarrier } = await import('../adapters/carriers/carrier.ts');
     return demoCarrier({
@@ -95,10 +119,16 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
       post: surroundings.post,
     });
   });
-  container.bind<Kernel>(it.kernel).toDynamicValue((context) => createKernel(settings, context, surroundings.shopUrl));
+  /** Before anything is closed. */
+  const settlers: (() => Promise<void>)[] = [];
+  let opened: Kernel | undefined;
+  container.bind<Kernel>(it.kernel).toDynamicValue(async (context) => {
+    const tracer = surroundings.tracer ?? (await openTracer(settings, { log: context.get<Log>(it.log), kernel: () => opened, closers, settlers }));
+    return (opened = await createKernel(settings, context, { shopUrl: surroundings.shopUrl, tracer }));
+  });
 
   async function close(): Promise<void> {
-    for (const each of closers.reverse()) await each();
+    for (const each of [...settlers, ...closers.reverse()]) await each();
   }
 
   try {
@@ -106,6 +136,7 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
       kernel: await container.getAsync<Kernel>(it.kernel),
       carrier: await container.getAsync<DemoCarrier>(it.carrier),
       store: await container.getAsync<StoreDriver>(it.store),
+      chores,
       close,
     };
   } catch (error) {
@@ -114,7 +145,25 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
   }
 }
 
-async function createKernel(settings: ShopSettings, { get, getAsync }: ResolutionContext, shopUrl: Surroundings['shopUrl']): Promise<Kernel> {
+/** Nobody collects: then nothing of it is loaded, and the ports are what they are. */
+async function openTracer({ telemetry }: ShopSettings, { log, kernel, closers, settlers }: { log: Log; kernel: () => Kernel | undefined; settlers: (() => Promise<void>)[] } & Pick<Opened, 'closers'>): Promise<Tracer | undefined> {
+  const { otlpEndpoint, applicationInsights, byIdentity } = telemetry;
+  if (otlpEndpoint === undefined && applicationInsights === undefined) return undefined;
+  const [{ openTelemetry }, { gathered }] = await Promise.all([import('../adapters/otel/index.ts'), import('../core/operations/metrics.ts')]);
+  const gather = async () => {
+    const counted = kernel();
+    return counted ? gathered(counted) : [];
+  };
+  const credential = applicationInsights !== undefined && byIdentity ? await (await import('../adapters/azure/identity.ts')).identity() : undefined;
+  const { tracer, settle, close } = await openTelemetry({ ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }), ...(applicationInsights === undefined ? {} : { applicationInsights }), ...(credential ? { credential } : {}), discreet: masked, gather, log });
+  closers.unshift(close); // the last to go: what the others still do is told, too
+  settlers.push(settle);
+  return tracer;
+}
+
+const systemOf = (family: Family, azure: MessagingSystem): MessagingSystem => (family === 'azure' ? azure : 'anyport');
+
+async function createKernel(settings: ShopSettings, { get, getAsync }: ResolutionContext, { shopUrl, tracer }: { shopUrl: Surroundings['shopUrl']; tracer: Tracer | undefined }): Promise<Kernel> {
   const ports: Ports = {
     store: openStore(await getAsync<StoreDriver>(it.store)),
     queue: openQueue(await getAsync<QueueDriver>(it.queue)),
@@ -133,7 +182,8 @@ async function createKernel(settings: ShopSettings, { get, getAsync }: Resolutio
       lowStockAt: settings.lowStockAt,
     },
   };
-  return openKernel(ports);
+  const { queue, stream } = settings.adapters;
+  return openKernel(tracer ? traced(ports, tracer, { queue: systemOf(queue, 'servicebus'), stream: systemOf(stream, 'eventhubs') }) : ports);
 }
 
 /** The kernel over ports that are open already. */
@@ -141,6 +191,60 @@ export async function openKernel(ports: Ports): Promise<Kernel> {
   const { secret } = await openDeployment(ports.store, ports.ids);
   const kernel: Kernel = { ...ports, secret, relay: createRelay(ports), published: publishedBy(() => kernel) };
   return kernel;
+}
+
+interface Opened {
+  readonly closers: (() => void | Promise<void>)[];
+  readonly chores: Chore[];
+}
+
+const drainEverySeconds = 30;
+/** The consumer groups of a hub: one for each service that listens. */
+const listenersOf = (stream: string): string[] => subscriptions.filter(({ channel }) => channel === stream).map(({ service }) => service);
+
+/** The Azure family, service by service: each from the address that is set, or else on this machine. */
+function azureDrivers({ azure, shopName }: ShopSettings, { closers, chores }: Opened) {
+  const laptop = async ({ getAsync }: ResolutionContext): Promise<Laptop> => getAsync<Laptop>(it.laptop);
+  const kept = <Driver extends { close(): void | Promise<void> }>(driver: Driver): Driver => {
+    closers.push(() => driver.close());
+    return driver;
+  };
+  /** Names are reached with the identity of the program, connection strings are of servers on this machine. */
+  const namespace = (address: string) => (address.includes(';') ? { connectionString: address } : { fullyQualifiedNamespace: address });
+  const endpoint = (address: string) => (/^https:\/\/[^;]*$/.test(address) ? { endpoint: address } : { connectionString: address });
+  return {
+    async store(context: ResolutionContext): Promise<StoreDriver> {
+      const { openAzureStore } = await import('../adapters/azure/store.ts');
+      return kept(await openAzureStore({ ...endpoint(azure.tables ?? (await laptop(context)).tables!), table: azure.table, clock: context.get<Clock>(it.clock) }));
+    },
+    async queue(context: ResolutionContext): Promise<QueueDriver> {
+      const { openAzureQueue } = await import('../adapters/azure/index.ts');
+      const driver: AzureQueue = kept(await openAzureQueue({ ...namespace(azure.serviceBus ?? (await laptop(context)).broker!), clock: context.get<Clock>(it.clock) }));
+      for (const name of queues) chores.push({ name: `drain ${name}`, everySeconds: drainEverySeconds, tick: () => driver.drainDeadLetters(name) });
+      return driver;
+    },
+    async stream(context: ResolutionContext): Promise<StreamDriver> {
+      const { openAzureStream } = await import('../adapters/azure/index.ts');
+      return kept(await openAzureStream({ ...namespace(azure.eventHubs ?? (await laptop(context)).broker!), clock: context.get<Clock>(it.clock), consumerGroups: listenersOf }));
+    },
+    async mailer(context: ResolutionContext): Promise<MailerDriver> {
+      const { mailboxOf, openAzureMailer } = await import('../adapters/azure/mailer.ts');
+      const local = azure.email === undefined ? (await laptop(context)).email! : undefined;
+      const driver = kept(await openAzureMailer({ ...endpoint(azure.email ?? local!), from: azure.emailFrom, clock: context.get<Clock>(it.clock) }));
+      return local === undefined ? driver : { ...driver, mailbox: mailboxOf((id) => letterAt(local, id), { name: shopName, address: azure.emailFrom }) };
+    },
+  };
+}
+
+/** A letter that the stand-in on this machine has taken. */
+async function letterAt(connectionString: string, operationId: string): Promise<Taken | undefined> {
+  const address = /endpoint=([^;]+)/.exec(connectionString)![1]!;
+  const response = await fetch(new URL(`letters/${operationId}`, address)).catch((cause: unknown) => {
+    throw new PortError('throttled', 'the stand-in for e-mail does not answer', { cause });
+  });
+  if (response.status === 404) return undefined;
+  if (!response.ok) throw new PortError('throttled', `the stand-in for e-mail answers ${response.status}`);
+  return (await response.json()) as Taken;
 }
 
 /** Letters are other people's: they can be read here only where nobody else can come in. */

@@ -64,7 +64,7 @@ function operation(name: DoorName, door: Door): ZodOpenApiOperationObject {
     ...parametersOf(door),
     ...bodyOf(name, door),
     responses: Object.fromEntries([
-      ...Object.entries(door.replies).map(([status, shape]) => [status, success(Number(status), shape)]),
+      ...Object.entries(door.replies).map(([status, shape]) => [status, success(Number(status), shape, door.text && 'text/plain')]),
       ...failuresOf(name, door).map((status) => [String(status), failures[status]]),
     ]),
   };
@@ -90,10 +90,10 @@ function bodyOf(name: DoorName, { body, raw }: Door): Pick<ZodOpenApiOperationOb
 
 const noticeBody = { required: true, description: 'As the carrier writes it; its signature is over these very bytes.', content: { 'application/json': { schema: { type: 'object' as const } } } };
 
-function success(status: number, shape: z.ZodType | null): ZodOpenApiResponseObject {
+function success(status: number, shape: z.ZodType | null, type = 'application/json'): ZodOpenApiResponseObject {
   const description = { 200: 'Done', 201: 'Made', 202: 'Asked for', 204: 'Taken' }[status] ?? 'Done';
   const headers = status === 201 ? { location: { description: 'Where it is', schema: { type: 'string' as const } } } : undefined;
-  return { description, ...(headers ? { headers } : {}), ...(shape ? { content: { 'application/json': { schema: shape } } } : {}) };
+  return { description, ...(headers ? { headers } : {}), ...(shape ? { content: { [type]: { schema: shape } } } : {}) };
 }
 
 const failure = (id: string, description: string, ...headers: string[]): ZodOpenApiResponseObject => ({

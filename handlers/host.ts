@@ -2,8 +2,9 @@ import middy from '@middy/core';
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { z } from 'zod';
 import { IdempotencyKey, doors, type Door, type DoorName, type DoorsOf, type OwnerName } from '../core/flow.ts';
+import { metersOf } from '../core/kernel/meters.ts';
 import type { AnyService, Kernel, Reply, Service } from '../core/kernel/service.ts';
-import { Invalid, isRefusal, must, type Complaint } from '../ports/index.ts';
+import { Invalid, isRefusal, must, type Begun, type Complaint, type Span } from '../ports/index.ts';
 import { answer, errorAnswer, faultOf, htmlType, jsonType, type Fault, type HttpAnswer } from './answer.ts';
 import { limiter, networkOf, type Allowance, type Limiter } from './limit.ts';
 
@@ -51,7 +52,35 @@ export function http<S extends OwnerName>(name: DoorsOf<S>, service: Service<S> 
   const handler = middy<Passing, HttpAnswer, unknown, HttpContext>()
     .use([problems(name, door), limited(name, door), authorised(door), sized(door), typed(door), shaped(door)])
     .handler(async (event: Passing, { kernel }: HttpContext) => answerOf(door, await handle(kernel, event.request as never), kernel));
-  return (event, context) => handler(event, context);
+  return (event, context) => watched(door, event, context, (passing) => handler(passing, context));
+}
+
+/** Counted, and in a span of its own if somebody collects them. The caller's trace goes on in it, and from it in what the service says. */
+async function watched(door: Door, event: HttpEvent, { kernel }: HttpContext, work: (event: HttpEvent) => Promise<HttpAnswer>): Promise<HttpAnswer> {
+  const began = kernel.clock.now();
+  const given = await (kernel.tracer ? kernel.tracer.span(serving(door, event), (begun) => answered(begun, work(event))) : work(event));
+  countRequest(kernel, { method: door.method, route: door.path, status: given.status, began });
+  return given;
+}
+
+/** https://opentelemetry.io/docs/specs/semconv/http/http-spans/ */
+function serving({ service, method, path }: Door, event: HttpEvent): Span {
+  return {
+    name: `${method} ${path}`, kind: 'server', parent: event.headers['traceparent'] ?? 'none',
+    attributes: { 'http.request.method': method, 'http.route': path, 'url.path': event.path, 'anyport.service': service },
+  };
+}
+
+async function answered(begun: Begun, given: Promise<HttpAnswer>): Promise<HttpAnswer> {
+  const { status } = await given;
+  begun.note({ 'http.response.status_code': status, ...(status >= 500 ? { 'error.type': String(status) } : {}) });
+  return given;
+}
+
+/** `route`: a door's path, or nothing where there was no door. `began`: milliseconds since 1970. */
+export function countRequest(kernel: Kernel, { method, route, status, began }: { method: string; route: string; status: number; began: number }): void {
+  const labels = { http_request_method: method, http_route: route, http_response_status_code: String(status) };
+  metersOf(kernel).requests.observe(labels, Math.max(0, kernel.clock.now() - began) / 1_000);
 }
 
 /** An event on its way down the chain; `request` is what its door's shapes made of it. */
@@ -88,9 +117,11 @@ export const notFound: Fault = { status: 404, refused: 'not-found', detail: 'the
 
 function answerOf(door: Door, reply: Reply, { ids, settings }: Kernel): HttpAnswer {
   if (isRefusal(reply)) return errorAnswer({ ...reply, ...(reply.status === 401 ? { headers: { 'www-authenticate': 'Signature' } } : {}) }, ids.random(), door.page === true, settings.shopName);
-  const { status, headers } = reply;
+  const { status } = reply;
+  const headers = 'headers' in reply ? reply.headers : undefined;
   if ('json' in reply) return answer(status, jsonType, JSON.stringify(reply.json), headers);
   if ('html' in reply) return answer(status, htmlType, reply.html, headers);
+  if ('text' in reply) return answer(status, reply.type, reply.text);
   return answer(status, undefined, '', headers);
 }
 
@@ -132,7 +163,7 @@ function limited(name: DoorName, door: Door): Middleware {
 
 function authorised(door: Door): Middleware {
   return gate(door, ({ headers, remote }, { kernel, adminToken, rateLimit }) => {
-    if (!door.admin) return undefined;
+    if (!door.admin || (door.admin === 'loopback' && isFromHere(remote, headers))) return undefined;
     const token = /^bearer +([^ ]+) *$/i.exec(headers['authorization'] ?? '')?.[1];
     const counted = token === undefined || remote === undefined || rateLimit === false ? undefined : limiterOf(kernel, 'tokens');
     const seconds = counted?.wait(networkOf(remote!)) ?? 0;
@@ -144,6 +175,16 @@ function authorised(door: Door): Middleware {
       headers: { 'www-authenticate': token === undefined ? 'Bearer' : 'Bearer error="invalid_token"' },
     };
   });
+}
+
+/**
+ * Whether it comes from this machine, to a name of this machine, and past no proxy of it: whoever comes through one has its address, but also its mark on the request,
+ * and asks for the shop under the name that others know. A page from elsewhere in a browser here has another name, too.
+ */
+function isFromHere(remote: string | undefined, headers: HttpEvent['headers']): boolean {
+  if (remote === undefined || !/^(127(\.\d{1,3}){3}|::1|::ffff:127(\.\d{1,3}){3})$/.test(remote)) return false;
+  if (!/^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i.test(headers['host'] ?? '')) return false;
+  return !Object.keys(headers).some((name) => /^(forwarded|via|origin|x-real-ip|x-forwarded-.*)$/.test(name));
 }
 
 /** In constant time: digests have one length, and how far they agree says nothing about the secrets. */

@@ -52,7 +52,7 @@ export async function startLocal(settings: ShopSettings, surroundings: Omit<Surr
     pump = startPump(kernel, services, {
       everySeconds: { pollProducts: settings.websitePollSeconds, sweepBookings: 10, sweepClaims: 30 },
       shared: !isAlone(settings),
-      timers: [{ name: 'demoCarrier', everySeconds: 0.5, tick: () => shop.carrier.tick() }],
+      timers: [{ name: 'demoCarrier', everySeconds: 0.5, tick: () => shop.carrier.tick() }, ...shop.chores],
     });
     await website.ticks.pollProducts(kernel);
     ready = true;

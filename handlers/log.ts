@@ -44,7 +44,7 @@ function summary(error: Error, depth: number): object {
 const lengthMax = 10_000;
 
 /** In a time that grows with the length of the text alone: strangers may choose it. */
-function masked(text: string): string {
+export function masked(text: string): string {
   const told = text
     .replace(/\/\/[^\s/@]*@/g, '//…@') // user and password of a URL
     .replace(/(?<![^\s"'<>(){}[\],;:=|/])[^\s"'<>(){}[\],;:=|/]+@[^\s"'<>(){}[\],;|]+/g, '…@…')

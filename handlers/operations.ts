@@ -19,3 +19,4 @@ export const resolveStuck = http('resolveStuck', operations);
 export const orderStory = http('orderStory', operations);
 export const auditShop = http('auditShop', operations);
 export const sayByHand = http('sayByHand', operations);
+export const metrics = http('metrics', operations);

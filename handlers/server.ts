@@ -1,17 +1,14 @@
-import FindMyWay from 'find-my-way';
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server as NodeServer, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
-import { doors, type Door, type DoorName } from '../core/flow.ts';
-import { assets } from '../core/website/assets.ts';
 import type { Log } from '../ports/index.ts';
-import { answer, errorAnswer, faultOf, jsonType, problem, type Fault, type HttpAnswer } from './answer.ts';
-import { bodyBytesMax, notFound, tooLarge, type HttpContext, type HttpEvent } from './host.ts';
-import { handlers } from './index.ts';
+import { errorAnswer, faultOf, problem, type Fault, type HttpAnswer } from './answer.ts';
+import { bodyBytesMax, countRequest, tooLarge, type HttpContext, type HttpEvent } from './host.ts';
 import { networkOf } from './limit.ts';
+import { createRouter, splitAt, unreadablePath, type Find } from './routes.ts';
 import { WrongSetting, isPrivate } from './settings.ts';
 
 /**
@@ -112,73 +109,6 @@ function unheard(error: NodeJS.ErrnoException, port: number, host: string): Erro
   return error;
 }
 
-// ---------------------------------------------------------------- routes
-
-interface Route {
-  readonly page: boolean;
-  readonly answer: (event: HttpEvent) => HttpAnswer | Promise<HttpAnswer>;
-}
-type Found = { readonly route: Route; readonly params: HttpEvent['params'] } | { readonly fault: Fault };
-type Find = (method: string, path: string) => Found;
-
-const methods = ['GET', 'POST', 'PUT'] as const;
-
-function createRouter(options: ServerOptions): Find {
-  const router = FindMyWay({ maxParamLength: 500 });
-  const add = (method: Door['method'], path: string, route: Route): void => router.on(method, path.replaceAll(/\{(\w+)\}/g, ':$1'), () => undefined, route);
-  for (const [name, door] of Object.entries(doors) as [DoorName, Door][]) {
-    add(door.method, door.path, { page: door.page === true, answer: (event) => handlers[name](event, options.context) });
-  }
-  for (const [path, give] of Object.entries(extras(options))) add('GET', path, { page: false, answer: give });
-
-  // The router lets a parameter be empty; a door does not.
-  const match = (method: Door['method'], path: string) => {
-    const found = router.find(method, path);
-    return found && !Object.values(found.params).includes('') ? found : undefined;
-  };
-  const allowed = (path: string): string[] => methods.filter((method) => match(method, path)).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
-  return (method, path) => {
-    const found = methods.includes(method as 'GET') ? match(method as 'GET', path) : undefined;
-    if (found) return { route: found.store as Route, params: found.params };
-    const allow = allowed(path).join(', ');
-    if (allow !== '') return { fault: { status: 405, refused: 'method-not-allowed', detail: `this takes ${allow}`, headers: { allow } } };
-    const shorter = path.replace(/\/+$/, '');
-    if (method === 'GET' && shorter !== '' && shorter !== path && match('GET', shorter)) {
-      return { route: { page: true, answer: () => answer(308, undefined, '', { location: shorter }) }, params: {} };
-    }
-    return { fault: notFound };
-  };
-}
-
-function extras({ ready }: ServerOptions): Record<string, Route['answer']> {
-  const json = (status: number, value: unknown): HttpAnswer => answer(status, jsonType, JSON.stringify(value));
-  return {
-    '/healthz': () => json(200, { status: 'ok' }),
-    '/readyz': async () => ((await ready()) ? json(200, { status: 'ready' }) : json(503, { status: 'starting' })),
-    '/openapi.json': async () => answer(200, jsonType, (await documents()).openapi, { 'cache-control': 'no-cache' }),
-    '/asyncapi.json': async () => answer(200, jsonType, (await documents()).asyncapi, { 'cache-control': 'no-cache' }),
-    '/assets/{name}': asset,
-  };
-}
-
-/** Made when somebody first asks, so that the start does not pay for it. */
-let made: Promise<{ readonly openapi: string; readonly asyncapi: string }> | undefined;
-function documents(): NonNullable<typeof made> {
-  made ??= import('./documents.ts').then(({ openapi, asyncapi }) => ({ openapi: JSON.stringify(openapi()), asyncapi: JSON.stringify(asyncapi()) }));
-  return made;
-}
-
-const tags = new Map<string, string>();
-function asset({ params, headers }: HttpEvent): HttpAnswer {
-  const name = params['name'] ?? '';
-  const found = assets.get(name);
-  if (!found) return problem(notFound, randomUUID());
-  let etag = tags.get(name);
-  if (!etag) tags.set(name, (etag = `W/"${createHash('sha256').update(found.body).digest('base64url').slice(0, 22)}"`));
-  const kept = { etag, 'cache-control': 'no-cache' }; // asked for anew each time, and nearly always answered with 304
-  return headers['if-none-match']?.includes(etag) ? answer(304, undefined, '', kept) : answer(200, found.type, found.body, kept);
-}
-
 // ---------------------------------------------------------------- one request
 
 async function serve(request: IncomingMessage, response: ServerResponse, find: Find, options: ServerOptions): Promise<void> {
@@ -196,17 +126,23 @@ async function serve(request: IncomingMessage, response: ServerResponse, find: F
   }
 }
 
+/** A stranger may write anything there, and each would be a series of its own. */
+const knownMethods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']);
+
 async function answerTo(request: IncomingMessage, find: Find, options: ServerOptions): Promise<HttpAnswer> {
   // RFC 9112, 3.2.2: a server must understand the absolute form as well.
   const [path, search] = splitAt((request.url ?? '').replace(/^https?:\/\/[^/?#]*/i, ''), '?');
   const asPage = !path.startsWith('/api/') && (request.headers.accept ?? '').includes('text/html');
-  const fail = (fault: Fault, page = asPage): HttpAnswer => errorAnswer(fault, randomUUID(), page, options.context.kernel.settings.shopName);
+  const { kernel } = options.context;
+  const began = kernel.clock.now();
+  const fail = (fault: Fault, page = asPage): HttpAnswer => {
+    countRequest(kernel, { method: knownMethods.has(request.method ?? '') ? request.method! : '_OTHER', route: '', status: fault.status, began });
+    return errorAnswer(fault, randomUUID(), page, kernel.settings.shopName);
+  };
   const wrong = wrongHead(request, options);
   if (wrong) return fail(wrong);
-  const decodable = isDecodable(path) && isDecodable(search.replaceAll('+', ' '));
-  if (!decodable || !path.startsWith('/') || /%([01]|7f)/i.test(path)) {
-    return fail({ status: 400, refused: 'invalid-address', detail: 'the address cannot be read', complaints: [{ pointer: '', detail: 'must be percent-encoded UTF-8' }] });
-  }
+  const unread = unreadablePath(path, search);
+  if (unread) return fail(unread);
   const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
   const found = find(method, path);
   if ('fault' in found) return fail(found.fault);
@@ -236,20 +172,6 @@ function isServed(authority: string, { host, context }: ServerOptions): boolean 
   const name = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{0,5})?$/i.exec(authority)?.[1]?.toLowerCase();
   if (name === undefined) return false;
   return ownNames.has(name) || name === host || name === new URL(context.kernel.settings.shopUrl).hostname;
-}
-
-function splitAt(text: string, mark: string): [string, string] {
-  const at = text.indexOf(mark);
-  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
-}
-
-function isDecodable(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** So much more than allowed is read and thrown away, because a client that is cut off while it writes never gets to see why. */

@@ -28,6 +28,14 @@ export interface ShopSettings {
   readonly sampleCatalogue: boolean;
   readonly rateLimit: boolean;
   readonly logLevel: string;
+  readonly telemetry: TelemetrySettings;
+}
+/** Where traces and metrics go; nowhere, if both are absent. */
+export interface TelemetrySettings {
+  readonly otlpEndpoint: string | undefined;
+  readonly applicationInsights: string | undefined;
+  /** It takes nothing that does not come from an identity. */
+  readonly byIdentity: boolean;
 }
 /** Where the services are: a host name or URL of Azure's, or the connection string of a server on this machine. `undefined`: one is started on this machine. */
 export interface AzureSettings {
@@ -59,7 +67,7 @@ export const settingRows: readonly Row[] = [
   { name: 'AZURE_SERVICE_BUS', fallback: '', meaning: 'NAME.servicebus.windows.net; none: a server on this machine, as for the three below' },
   { name: 'AZURE_EVENT_HUBS', fallback: '', meaning: 'NAME.servicebus.windows.net' },
   { name: 'AZURE_TABLES', fallback: '', meaning: 'https://NAME.table.core.windows.net' },
-  { name: 'AZURE_TABLE', fallback: 'anyport', meaning: 'name of the table, or the beginning of the names of several' },
+  { name: 'AZURE_TABLE', fallback: 'anyport', meaning: 'name of the table' },
   { name: 'AZURE_EMAIL', fallback: '', meaning: 'https://NAME.communication.azure.com' },
   { name: 'AZURE_EMAIL_FROM', fallback: 'DoNotReply@anyport.invalid', meaning: 'sender of letters through Communication Services' },
   { name: 'CARRIER', fallback: 'demo', meaning: 'who takes parcels: demo' },
@@ -73,6 +81,9 @@ export const settingRows: readonly Row[] = [
   { name: 'LOW_STOCK_AT', fallback: '10', meaning: 'from so many available units downwards a product is Low' },
   { name: 'SAMPLE_CATALOGUE', fallback: 'on', meaning: 'on | off: an empty store starts with real sample products and their stock' },
   { name: 'RATE_LIMIT', fallback: 'on', meaning: 'on | off: limits on orders, checkouts, notices and wrong tokens per address' },
+  { name: 'OTEL_EXPORTER_OTLP_ENDPOINT', fallback: '', meaning: 'http(s)://host:4318 of an OpenTelemetry collector, for traces and metrics; none: they are not made' },
+  { name: 'APPLICATIONINSIGHTS_CONNECTION_STRING', fallback: '', meaning: 'the same to Application Insights' },
+  { name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING', fallback: '', meaning: 'Authorization=AAD: there as the identity of the program, for it takes nothing without one' },
   { name: 'LOG_LEVEL', fallback: 'warn', meaning: 'debug | info | warn | error | silent' },
 ];
 
@@ -136,7 +147,17 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     sampleCatalogue: choice('SAMPLE_CATALOGUE', 'on', 'off') === 'on',
     rateLimit: choice('RATE_LIMIT', 'on', 'off') === 'on',
     logLevel: choice('LOG_LEVEL', 'debug', 'info', 'warn', 'error', 'silent'),
+    telemetry: {
+      otlpEndpoint: address('OTEL_EXPORTER_OTLP_ENDPOINT', ['http:', 'https:']),
+      applicationInsights: insights(optional('APPLICATIONINSIGHTS_CONNECTION_STRING')),
+      byIdentity: /(^|;)\s*Authorization=AAD\s*(;|$)/i.test(value('APPLICATIONINSIGHTS_AUTHENTICATION_STRING')),
+    },
   };
+}
+
+function insights(text: string | undefined): string | undefined {
+  if (text === undefined || /(^|;)\s*InstrumentationKey=[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(;|$)/i.test(text)) return text;
+  throw wrong('APPLICATIONINSIGHTS_CONNECTION_STRING', 'its value', 'a connection string with an InstrumentationKey');
 }
 
 const wrong = (name: string, value: string, wanted: string): WrongSetting => new WrongSetting(`${name} is ${value === 'its value' ? 'wrong' : JSON.stringify(value)}; it must be ${wanted}`);

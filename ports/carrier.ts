@@ -14,6 +14,8 @@ export interface BookingRequest {
   readonly orderId: string;
   readonly shipTo: ShipTo;
   readonly items: readonly { readonly sku: string; readonly quantity: number }[];
+  /** W3C trace context of the call, for a carrier that hands it on. */
+  readonly traceparent?: string;
 }
 
 export interface ShipTo {

@@ -4,6 +4,7 @@ import type { Mailer } from './mailer.ts';
 import type { Queue } from './queue.ts';
 import type { Store } from './store.ts';
 import type { Stream } from './stream.ts';
+import type { Tracer } from './trace.ts';
 
 /** All that core ever sees of the world: one plain record. */
 export interface Ports {
@@ -18,6 +19,8 @@ export interface Ports {
   readonly ids: Ids;
   readonly log: Log;
   readonly settings: Settings;
+  /** Absent: nobody collects traces. */
+  readonly tracer?: Tracer;
 }
 
 /** The settings that the business itself reads. */
@@ -35,6 +38,8 @@ export * from './errors.ts';
 export * from './limits.ts';
 export * from './mailer.ts';
 export * from './message.ts';
+export * from './meter.ts';
 export * from './queue.ts';
 export * from './store.ts';
 export * from './stream.ts';
+export * from './trace.ts';

@@ -24,6 +24,8 @@ export interface Letter {
   readonly html: string;
   /** RFC 3339. */
   readonly date: string;
+  /** W3C trace context of the call, for a way that has room for it beside the letter; never in the letter itself. */
+  readonly traceparent?: string;
 }
 
 export interface Mailbox {

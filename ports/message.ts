@@ -65,15 +65,25 @@ export function decode(text: string): Message | Malformed {
   } catch {
     return { malformed: 'not JSON', raw: text };
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return { malformed: 'not an object', raw: text };
+  return examined(value, () => text);
+}
+
+/** The rest of `decode`, for wires on which an envelope does not come as one text. Never throws, and asks for the raw text only if it is needed. */
+export function examined(value: unknown, raw: () => string): Message | Malformed {
+  const complaint = complaintAbout(value);
+  return complaint === undefined ? (value as Message) : { malformed: complaint, raw: raw() };
+}
+
+function complaintAbout(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'not an object';
   const record = value as Record<string, unknown>;
-  if (record['specversion'] !== '1.0') return { malformed: 'specversion is not 1.0', raw: text };
+  if (record['specversion'] !== '1.0') return 'specversion is not 1.0';
   for (const name of attributes) {
-    if (typeof record[name] !== 'string' || record[name] === '') return { malformed: `${name} is missing`, raw: text };
+    if (typeof record[name] !== 'string' || record[name] === '') return `${name} is missing`;
   }
-  if (!('data' in record)) return { malformed: 'data is missing', raw: text };
-  if ('malformed' in record) return { malformed: 'malformed is no attribute of ours', raw: text };
-  return record as unknown as Message;
+  if (!('data' in record)) return 'data is missing';
+  if ('malformed' in record) return 'malformed is no attribute of ours';
+  return undefined;
 }
 
 /** Like `decode`, for places where we wrote the text ourselves. Throws `Invalid`. */

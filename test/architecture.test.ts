@@ -7,7 +7,7 @@ import { collections, doors, events, queues, services, speaking, streams, subscr
 /** Who may import whom, and what the tables must be. Read from the text, so that `import type` counts as well. */
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const folders = ['ports', 'core', 'adapters', 'emulator', 'handlers', 'bench', 'test'];
+const folders = ['ports', 'core', 'adapters', 'emulator', 'handlers', 'serverless', 'bench', 'test'];
 
 interface Import {
   readonly file: string;
@@ -18,6 +18,7 @@ interface Import {
 function filesBelow(folder: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = `${folder}/${entry.name}`;
+    if (entry.name === 'node_modules') return [];
     return entry.isDirectory() ? filesBelow(path) : /\.m?ts$/.test(entry.name) ? [path] : [];
   });
 }
@@ -80,14 +81,27 @@ describe('The house', () => {
     expect(users('@azure/communication-email')).to.deep.equal(['adapters/azure/mailer.ts']);
   });
 
+  it('keeps OpenTelemetry in its adapter, which is loaded by those alone who want to be told', () => {
+    expect(broken((i) => /^@opentelemetry\/|^@azure\/monitor-/.test(i.target) && !/^(adapters\/otel\/|test\/)/.test(i.file))).to.deep.equal([]);
+    expect(broken((i) => i.target.startsWith('adapters/otel/') && !/^(adapters\/otel\/|test\/)/.test(i.file))).to.deep.equal(['handlers/container.ts imports adapters/otel/index.ts']);
+    expect(text.get('handlers/container.ts')).to.match(/import\('\.\.\/adapters\/otel\/index\.ts'\)/).and.not.to.match(/from '\.\.\/adapters\/otel\//);
+  });
+
   it('keeps inversify in the composition root and middy in the handlers\' host', () => {
     expect(broken((i) => i.target === 'inversify' && i.file !== 'handlers/container.ts')).to.deep.equal([]);
     expect(broken((i) => i.target.startsWith('@middy/') && i.file !== 'handlers/host.ts')).to.deep.equal([]);
   });
 
-  it('reads the environment in one place', () => {
+  it('has packaging of which the shop knows nothing', () => {
+    expect(broken((i) => !inside('serverless')(i) && !inside('test')(i) && (i.target.startsWith('serverless/') || /^(esbuild|fflate|osls)$/.test(i.target)))).to.deep.equal([]);
+    expect(broken((i) => inside('serverless')(i) && isOurs(i.target) && !/^serverless\/|^core\/flow\.ts$|^handlers\/functions\.ts$/.test(i.target))).to.deep.equal([]);
+    expect(broken((i) => i.target === '@azure/functions' && i.file !== 'handlers/azure.ts')).to.deep.equal([]);
+  });
+
+  it('reads the environment where a process begins', () => {
     const readers = files.filter((file) => !/^(test|bench)\//.test(file) && /process\.env/.test(text.get(file)!));
-    expect(readers).to.deep.equal(['handlers/local.ts', 'handlers/ops.ts']);
+    // The one in the emulator hands it on to a process that it starts.
+    expect(readers).to.deep.equal(['emulator/azurite.ts', 'handlers/azure.ts', 'handlers/local.ts', 'handlers/ops.ts', 'serverless/commands.ts']);
   });
 
   it('has a core without a clock, a die or an environment of its own', () => {

@@ -8,7 +8,7 @@ import { anna, basket, client, eventually, type Client } from './support/client.
 
 /** The owner's stories, told over HTTP, with everything in between for real: queues, streams, letters, and a carrier that calls back. */
 
-for (const adapters of ['memory', 'embedded', 'queue=memory,stream=embedded,store=embedded']) {
+for (const adapters of ['memory', 'embedded', 'queue=memory,stream=embedded,store=embedded', 'azure']) {
   describe(`The story (${adapters})`, () => {
     let folder: string;
     let shop: Local;

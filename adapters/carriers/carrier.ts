@@ -41,6 +41,8 @@ interface Due {
   /** RFC 3339: when it was delivered, whenever the shop gets to know. */
   readonly at: string;
   readonly attempts: number;
+  /** Of the booking: its notice belongs to the same trace. */
+  readonly traceparent?: string;
 }
 interface DueRow {
   readonly partition: string;
@@ -82,10 +84,10 @@ function booking({ trackingUrl }: DemoCarrierOptions, trackingNumber: string): B
   return { carrier: carrierName, trackingNumber, ...(trackingUrl === undefined ? {} : { trackingUrl: `${trackingUrl}/${trackingNumber}` }) };
 }
 
-async function book(store: Store, options: DemoCarrierOptions, { orderId }: BookingRequest): Promise<Booking> {
+async function book(store: Store, options: DemoCarrierOptions, { orderId, traceparent }: BookingRequest): Promise<Booking> {
   const number = numberOf(orderId);
   const at = timestamp(options.clock.now() + options.deliversAfterSeconds * 1000);
-  const due: Due = { at, attempts: 0 };
+  const due: Due = { at, attempts: 0, ...(traceparent === undefined ? {} : { traceparent }) };
   const parcel = create(key('parcel', number), {});
   const writes = options.deliversAfterSeconds === 0 ? [parcel] : [parcel, create(dueKey(at, number), due)];
   try {
@@ -157,7 +159,8 @@ async function sayOne(store: Store, options: DemoCarrierOptions, { partition, ro
   const trackingNumber = partsOf(row.key)[2]!;
   const fact = { carrier: carrierName, trackingNumber, status: 'delivered', occurredAt: row.body.at, noticeId: `${trackingNumber}-delivered` } as const;
   const { path, headers, body } = writers[options.speaks](fact, options.secret, options.clock.now());
-  const taken = await posted(options.post, path, headers, body);
+  const { traceparent } = row.body;
+  const taken = await posted(options.post, path, traceparent === undefined ? headers : { ...headers, traceparent }, body);
   const later = timestamp(now + pause(row.body.attempts));
   const writes = taken ? [remove(row)] : [remove(row), create(dueKey(later, trackingNumber), { ...row.body, attempts: row.body.attempts + 1 })];
   try {

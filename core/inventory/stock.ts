@@ -4,7 +4,7 @@ import {
 } from '../../ports/index.ts';
 import { backOff, passOn } from '../kernel/execute.ts';
 import { rowsOf } from '../kernel/list.ts';
-import { voiceOf, type Cause } from '../kernel/model.ts';
+import { causeHere, voiceOf, type Cause } from '../kernel/model.ts';
 import type { Kernel } from '../kernel/service.ts';
 import { inTurn, type Change, type Done, type Reader } from '../kernel/turns.ts';
 import type { StockView } from './events.ts';
@@ -244,9 +244,10 @@ export async function receiveStock(kernel: Kernel, sku: string, quantity: number
   const partition = stockPartition(sku);
   // In base 64, because a key of 255 special characters would outgrow the row's key when each is encoded.
   const receiptKey = key('receipt', sku, Buffer.from(idempotencyKey ?? kernel.ids.random()).toString('base64url'));
+  const cause = causeHere(kernel, {});
   for (let attempt = 1; ; attempt++) {
     try {
-      const { result, outbox } = await inTurn(kernel.store, partition, { keys: [receiptKey, stockKey(sku)], run: (reader) => receiving(kernel, reader, sku, quantity, receiptKey) });
+      const { result, outbox } = await inTurn(kernel.store, partition, { keys: [receiptKey, stockKey(sku)], run: (reader) => receiving(kernel, reader, { sku, quantity, receiptKey, cause }) });
       await passOn(kernel, outbox);
       return result;
     } catch (error) {
@@ -256,7 +257,14 @@ export async function receiveStock(kernel: Kernel, sku: string, quantity: number
   }
 }
 
-async function receiving(kernel: Kernel, reader: Reader, sku: string, quantity: number, receiptKey: string): Promise<Change<StockView | Refusal>> {
+interface Receiving {
+  readonly sku: string;
+  readonly quantity: number;
+  readonly receiptKey: string;
+  readonly cause: Cause;
+}
+
+async function receiving(kernel: Kernel, reader: Reader, { sku, quantity, receiptKey, cause }: Receiving): Promise<Change<StockView | Refusal>> {
   const partition = stockPartition(sku);
   const known = await reader.get<Receipt>(partition, receiptKey);
   if (known) return { result: known.body.quantity === quantity ? known.body.answer : refuse(422, 'idempotency-key-reused', 'this Idempotency-Key has counted another receipt') };
@@ -269,7 +277,7 @@ async function receiving(kernel: Kernel, reader: Reader, sku: string, quantity: 
   return {
     result: answer,
     writes: [put(stock, stockKey(sku), body), create(receiptKey, { quantity, answer } satisfies Receipt)],
-    outgoing: changes(kernel, [level], body.waiters > 0 ? [sku] : [], { sku, version: body.version }, {}),
+    outgoing: changes(kernel, [level], body.waiters > 0 ? [sku] : [], { sku, version: body.version }, cause),
   };
 }
 const receiptTriesMax = 30;

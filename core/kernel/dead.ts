@@ -101,7 +101,7 @@ function notInConflict(error: unknown): false {
 const deadId = (message: Message | Malformed): string => (isMalformed(message) ? digest(message.raw) : keyPart(`${message.source} ${message.id}`));
 
 /** Strangers can send to our channels as well, and what they send fits no limit of ours: their names are cut to the length of a key … */
-export const keyPart = (text: string): string => (text.length <= 150 ? text : digest(text));
+export const keyPart = (text: string): string => (Buffer.byteLength(key(text)) <= 150 ? text : digest(text));
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 /** … and of a message that is larger than a row a person gets to see the beginning. */

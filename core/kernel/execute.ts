@@ -4,7 +4,7 @@ import {
 } from '../../ports/index.ts';
 import { events, isEventName, isHeardBy, type DataOf, type ServiceName } from '../flow.ts';
 import { rowsOf } from './list.ts';
-import { say, type Cause, type Fact, type Model } from './model.ts';
+import { causeHere, say, type Cause, type Fact, type Model } from './model.ts';
 import type { Kernel } from './service.ts';
 import { inTurn, type Change, type Reader } from './turns.ts';
 
@@ -32,13 +32,14 @@ export interface Document<State> {
 const triesMax = 12;
 
 export async function execute<State, Command>(kernel: Kernel, model: Model<State, Command>, job: Job<Command>, cause: Cause = {}): Promise<Outcome<State>> {
-  const [outcome] = await together(kernel, model, partitionOf(model.collection, job.id), [job], cause);
+  const [outcome] = await together(kernel, model, partitionOf(model.collection, job.id), [job], causeHere(kernel, cause));
   return outcome!;
 }
 
 /** Many aggregates of one model: those that share a partition share a commit. The answers are in the order of the jobs. Only for models that remember by state. */
 export async function executeAll<State, Command>(kernel: Kernel, model: Model<State, Command>, jobs: readonly Job<Command>[], cause: Cause = {}): Promise<Outcome<State>[]> {
   if (model.remembers !== 'state') throw new Defect('only a model that remembers by state can share a commit');
+  const here = causeHere(kernel, cause);
   const places = new Map<string, number[]>();
   jobs.forEach((job, i) => {
     const partition = partitionOf(model.collection, job.id);
@@ -49,7 +50,7 @@ export async function executeAll<State, Command>(kernel: Kernel, model: Model<St
     [...places].map(async ([partition, indexes]) => {
       for (let i = 0; i < indexes.length; i += aggregatesPerCommit) {
         const part = indexes.slice(i, i + aggregatesPerCommit);
-        const answers = await together(kernel, model, partition, part.map((index) => jobs[index]!), cause);
+        const answers = await together(kernel, model, partition, part.map((index) => jobs[index]!), here);
         answers.forEach((answer, n) => (outcomes[part[n]!] = answer));
       }
     }),

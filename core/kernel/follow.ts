@@ -1,6 +1,7 @@
-import { isTransient, key, partitionOf, put, type Row, type StreamEvent } from '../../ports/index.ts';
-import { collections } from '../flow.ts';
+import { isMalformed, isTransient, key, partitionOf, put, type Row, type StreamEvent } from '../../ports/index.ts';
+import { collections, subscriptions } from '../flow.ts';
 import { backOff } from './execute.ts';
+import { beginReading } from './meters.ts';
 import { deathsMax, park, receiveEvent } from './park.ts';
 import type { AnyService, Kernel } from './service.ts';
 
@@ -62,12 +63,18 @@ async function followUntil(kernel: Kernel, service: AnyService, options: Follow,
   const store = await openPosition(kernel, service, { ...options, signal }, () => stop.abort());
 
   /** In the order of the stream; the head of it decides how far we are. */
-  const window: { position: string; done: boolean }[] = [];
+  const window: { event: StreamEvent; done: boolean }[] = [];
+  /** The one that is being handled alone, for fear that it ends the process. */
+  let alone: StreamEvent | undefined;
   const chains = new Map<string, Promise<void>>();
   const room = signalling();
   signal.addEventListener('abort', room.ring, { once: true });
   let after = store.after();
   let children: readonly string[] | undefined;
+  const reading = beginReading(kernel, {
+    consumer: service.name, stream, partition,
+    unhandled: () => ({ events: window.filter(({ done }) => !done).length + (alone ? 1 : 0), eldest: timeOf(alone ?? window[0]?.event) }),
+  });
 
   async function beginAnew(): Promise<void> {
     await Promise.all(chains.values());
@@ -78,14 +85,14 @@ async function followUntil(kernel: Kernel, service: AnyService, options: Follow,
 
   function advance(): void {
     let last: string | undefined;
-    while (window[0]?.done) last = window.shift()!.position;
+    while (window[0]?.done) last = window.shift()!.event.position;
     if (last === undefined) return;
     room.ring();
     store.move(last);
   }
 
   function take(event: StreamEvent): void {
-    const entry = { position: event.position, done: false };
+    const entry = { event, done: false };
     window.push(entry);
     const handle = (): Promise<boolean> => patiently(kernel, signal, log, () => receiveEvent(kernel, service, stream, event));
     const turn = (chains.get(event.partitionkey)?.then(handle) ?? handle()).then((handled) => {
@@ -100,6 +107,7 @@ async function followUntil(kernel: Kernel, service: AnyService, options: Follow,
   while (!signal.aborted) {
     const batch = await patientRead(kernel, { ...options, signal }, after, waitSeconds, log);
     if (!batch || signal.aborted) break;
+    reading.answered();
     if ('gap' in batch) {
       kernel.log.error(log, 'the position has fallen out of retention: events are missing');
       await beginAnew();
@@ -108,8 +116,11 @@ async function followUntil(kernel: Kernel, service: AnyService, options: Follow,
     if (batch.events.length > 0) await store.begin();
     for (const event of batch.events) {
       if (signal.aborted) break;
-      if (store.cautious()) await aloneAndMarked(kernel, service, stream, event, store, signal, log);
-      else take(event);
+      if (store.cautious()) {
+        alone = event;
+        await aloneAndMarked(kernel, service, stream, event, store, signal, log);
+        alone = undefined;
+      } else take(event);
       after = event.position;
     }
     if (batch.children) {
@@ -121,9 +132,13 @@ async function followUntil(kernel: Kernel, service: AnyService, options: Follow,
   }
   await Promise.all(chains.values());
   await store.end();
+  reading.ended(window.length === 0 && isPolled(service, stream));
   // What is not handled yet comes again here, before the children begin.
   return window.length === 0 && !signal.aborted ? children : undefined;
 }
+
+const isPolled = ({ name }: AnyService, stream: string): boolean => subscriptions.some(({ service, channel, polled }) => polled && service === name && channel === stream);
+const timeOf = (event: StreamEvent | undefined): string | undefined => (event && !isMalformed(event.message) ? event.message.time : undefined);
 
 async function patientRead(kernel: Kernel, { stream, partition, signal }: Follow, after: string | undefined, waitSeconds: number, log: object) {
   let batch: Awaited<ReturnType<Kernel['stream']['read']>> | undefined;

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { Defect, must, type Collection, type Message, type Outgoing, type Refusal } from '../../ports/index.ts';
+import { Defect, must, type Collection, type Message, type Outgoing, type Ports, type Refusal } from '../../ports/index.ts';
 import { events, isEventName, type DataOf, type EventName, type SaidBy, type ServiceName } from '../flow.ts';
 import { Time } from '../shapes.ts';
 
@@ -42,6 +42,11 @@ export interface Cause {
 
 export function causeOf(message: Message): Cause {
   return { id: message.id, source: message.source, time: message.time, correlationid: message.correlationid, traceparent: message.traceparent };
+}
+
+/** What is said is committed in a turn, perhaps by somebody else: so whose trace it belongs to is told beforehand. */
+export function causeHere({ tracer }: Pick<Ports, 'tracer'>, cause: Cause): Cause {
+  return tracer && cause.traceparent === undefined ? { ...cause, traceparent: tracer.current() } : cause;
 }
 
 export interface Saying {

@@ -64,7 +64,7 @@ export async function receiveEvent(kernel: Kernel, service: AnyService, stream: 
   if (head) return park(kernel, service, stream, event, head.body.reason);
   try {
     if (isMalformed(event.message)) return await park(kernel, service, stream, event, `malformed: ${event.message.malformed}`);
-    await handleInTime(kernel, service, event.message);
+    await handleInTime(kernel, service, event.message, { channel: stream });
   } catch (error) {
     if (isTransient(error)) throw error;
     kernel.log.error({ error, service: service.name, stream, key: event.partitionkey }, 'an event of a stream is parked');
@@ -212,7 +212,7 @@ async function release(kernel: Kernel, service: AnyService, partition: string, f
     if (!trying) return false; // somebody else tries, or one more has been parked: the next round will see
     try {
       if (isMalformed(item.body.message)) throw new Error(`malformed: ${item.body.message.malformed}`);
-      await handleInTime(kernel, service, item.body.message);
+      await handleInTime(kernel, service, item.body.message, { channel: stream });
     } catch (error) {
       const blamed = { reason: reasonOf(error), attempts: head.body.attempts + 1, deaths: 0 };
       await note(kernel, partition, found.key, isTransient(error) ? { deaths, notBefore: head.body.notBefore } : blamed);

@@ -65,7 +65,7 @@ export async function receiveWork(kernel: Kernel, service: AnyService, received:
   if (isMalformed(message)) return bury(kernel, service, latest, `malformed: ${message.malformed}`);
   if (attempts > attemptsMax) return bury(kernel, service, latest, 'maxAttempts');
   try {
-    await handleInTime(kernel, service, message);
+    await handleInTime(kernel, service, message, { channel: received.queue, attempts });
   } catch (error) {
     kernel.log.warn({ error, service: service.name, message: message.id, attempts }, 'a message of a queue failed');
     if (error instanceof Invalid) return bury(kernel, service, latest, `invalid: ${error.message}`);

@@ -43,10 +43,11 @@ export interface AnyService {
   readonly ticks: { readonly [clock: string]: (kernel: Kernel) => Promise<void> };
 }
 
-/** The answer of a door: JSON, a page, or nothing. A `Refusal` becomes a problem (RFC 9457). */
+/** The answer of a door: JSON, a page, text of a type, or nothing. A `Refusal` becomes a problem (RFC 9457). */
 export type Reply =
   | { readonly status: number; readonly json: unknown; readonly headers?: Readonly<Record<string, string>> }
   | { readonly status: number; readonly html: string; readonly headers?: Readonly<Record<string, string>> }
+  | { readonly status: number; readonly text: string; readonly type: string }
   | { readonly status: number; readonly headers?: Readonly<Record<string, string>> }
   | Refusal;
 

@@ -1,4 +1,5 @@
 import { Defect, type Message } from '../../ports/index.ts';
+import { measured, type Arrival } from './meters.ts';
 import { handle } from './receive.ts';
 import type { AnyService, Kernel } from './service.ts';
 
@@ -24,8 +25,12 @@ interface Watch {
 }
 const watches = new WeakMap<Kernel['store'], Watch>();
 
-/** `handle`, for so long at the most. Throws `Defect` when its time is up. */
-export function handleInTime(kernel: Kernel, service: AnyService, message: Message): Promise<void> {
+/** `handle`, for so long at the most, counted and traced. Throws `Defect` when its time is up. */
+export function handleInTime(kernel: Kernel, service: AnyService, message: Message, arrival: Arrival): Promise<void> {
+  return measured(kernel, service, message, arrival, (traced) => inTime(kernel, service, traced));
+}
+
+function inTime(kernel: Kernel, service: AnyService, message: Message): Promise<void> {
   const watch = watches.get(kernel.store) ?? { turns: new Set(), ticking: false };
   watches.set(kernel.store, watch);
   return new Promise((resolve, reject) => {

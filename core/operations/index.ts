@@ -11,6 +11,7 @@ import { dropStuck, retryStuck, stuckRows } from '../kernel/relay.ts';
 import type { Kernel, Reply, Service } from '../kernel/service.ts';
 import type { OutboxBody } from '../../ports/index.ts';
 import type { DeadLetterView, ParkedView, SayByHand, StuckView } from './events.ts';
+import { metrics } from './metrics.ts';
 import { storyOf } from './story.ts';
 
 /**
@@ -57,6 +58,7 @@ export const operations: Service<'operations'> = {
       return { status: 200, json: await audit(kernel) };
     },
     sayByHand: (kernel, { body }) => sayByHand(kernel, body),
+    metrics: (kernel) => metrics(kernel),
   },
 };
 

@@ -3,6 +3,7 @@ import { isPortError, isRefusal, limits, partitionOf, refuse, timestamp, key, ty
 import { collections, type EventName } from '../flow.ts';
 import { execute, type Document } from '../kernel/execute.ts';
 import { list } from '../kernel/list.ts';
+import { countSteps } from '../kernel/meters.ts';
 import { causeOf } from '../kernel/model.ts';
 import type { Kernel, Reply, Service } from '../kernel/service.ts';
 import type { ProductView } from '../product/events.ts';
@@ -51,7 +52,8 @@ const notFound = refuse(404, 'not-found', 'there is no such order');
 
 async function hear(kernel: Kernel, message: Message<EventName, { orderId: string }>): Promise<void> {
   const { type, data, time } = message;
-  await execute(kernel, orders, { id: data.orderId, command: { do: 'hear', type, data, at: time } }, causeOf(message));
+  const outcome = await execute(kernel, orders, { id: data.orderId, command: { do: 'hear', type, data, at: time } }, causeOf(message));
+  if (!isRefusal(outcome) && outcome.facts.length > 0) countSteps(kernel, outcome.state.at, type);
 }
 
 export async function findOrder(kernel: Kernel, id: string): Promise<OrderView | undefined> {

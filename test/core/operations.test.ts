@@ -811,7 +811,7 @@ for (const family of families) {
       await shop.expect(404, 'orderStory', { params: { id: 'z'.repeat(26) } });
       await shop.expect(400, 'orderStory', { params: { id: 'short' } });
       const names = (Object.entries(doors) as [DoorName, Door][]).filter(([, { service }]) => service === 'operations').map(([name]) => name);
-      expect(names).to.have.length(18);
+      expect(names).to.have.length(19);
       for (const name of names) {
         const { status } = await shop.play(handlers[name]({ method: '', path: '', params: {}, query: new URLSearchParams(), headers: {}, body: new Uint8Array() }, { kernel: shop.kernel, adminToken }));
         expect(status, name).to.equal(401);

@@ -290,7 +290,7 @@ export function checkJson(name: DoorName, { status, body, headers }: HttpAnswer,
   }
   const shape = contents.get(type);
   if (!shape) throw new Error(`${told}, as ${type}, which is not declared`);
-  const value = JSON.parse(String(body)) as { status?: number };
+  const value = (type === 'text/plain' ? String(body) : JSON.parse(String(body))) as { status?: number };
   const { success, error } = shape.safeParse(value);
   if (!success) throw new Error(`${told}, which is not of the declared shape: ${JSON.stringify(error.issues.slice(0, 3))}`);
   if (status >= 400 && value.status !== status) throw new Error(`${told}: the problem names another status`);

@@ -99,7 +99,7 @@ const embedded = (): Ground => {
   };
 };
 
-export const families: Readonly<Record<string, CrashFamily>> = { memory: { exact: true, open: memory }, embedded: { exact: true, open: embedded } };
+export const families: Readonly<Record<string, CrashFamily>> = { memory: { exact: true, open: memory }, embedded: { exact: true, open: embedded }, azure: { exact: false, open: async () => (await import('./crashazure.ts')).openAzureGround() } };
 
 export interface CrashWorld {
   readonly clock: VirtualClock;

@@ -13,10 +13,11 @@ import { product } from '../../core/product/index.ts';
 import { shipping } from '../../core/shipping/index.ts';
 import { website } from '../../core/website/index.ts';
 import { openShop, type Shop } from '../../handlers/container.ts';
+import { handlers } from '../../handlers/index.ts';
 import { goOn } from '../../handlers/local.ts';
 import { startPump, type Pump } from '../../handlers/pump.ts';
 import { parseSettings } from '../../handlers/settings.ts';
-import { PortError, isRefusal, isTransient, key, openStore, partitionOf, type Ids, type Letter, type OutboxBody } from '../../ports/index.ts';
+import { PortError, isRefusal, isTransient, key, openStore, partitionOf, type Ids, type Letter, type OutboxBody, type Tracer } from '../../ports/index.ts';
 import { anna, home } from './client.ts';
 import { createClock, type VirtualClock } from './clock.ts';
 import { createIds, randomFrom } from './ids.ts';
@@ -74,6 +75,8 @@ export interface WorldOptions {
   readonly retentionDays?: number;
   /** 20 unless told; 0: never. */
   readonly deliversAfterSeconds?: number;
+  /** Traces are collected, and the carrier's notices go through the door's whole chain. */
+  readonly tracer?: Tracer;
 }
 
 const allServices: readonly AnyService[] = [order, inventory, product, shipping, notification, website];
@@ -144,7 +147,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     memory = openMemory({ clock, queues, streams, partitionsPerStream, retentionDays, ...faults, ...(memory ? { engines: memory.engines } : {}) });
     const { store, queue, stream, mailer } = memory;
     const watched = { ...memory, store: faced('store', store), queue: faced('queue', queue), stream: faced('stream', stream), mailer: faced('mailer', mailer) };
-    shop = await persistently(() => openShop(settings, { post, clock, ids, log, memory: watched }));
+    shop = await persistently(() => openShop(settings, { post, clock, ids, log, memory: watched, ...(options.tracer ? { tracer: options.tracer } : {}) }));
     const mine = shop;
     kernel = { ...mine.kernel, carrier: faced('carrier', mine.kernel.carrier) };
     if (still) return;
@@ -166,6 +169,10 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   }
 
   async function post(carrier: string, headers: Readonly<Record<string, string>>, raw: Uint8Array): Promise<number> {
+    if (options.tracer) {
+      const event = { method: 'POST', path: `/api/carriers/${carrier}/notices`, params: { carrier }, query: new URLSearchParams(), headers, body: raw };
+      return (await handlers.takeNotice(event, { kernel: kernel!, adminToken: '' })).status;
+    }
     const request = { params: { carrier }, query: undefined, body: undefined, idempotencyKey: undefined, headers, raw };
     const reply: Reply = await shipping.answers.takeNotice(kernel!, request);
     return reply.status;

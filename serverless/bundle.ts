@@ -1,0 +1,83 @@
+import { build, transform, type Plugin } from 'esbuild';
+import { zipSync, type Zippable } from 'fflate';
+import { readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { hostJson } from './host.ts';
+
+/**
+ * THE PACKAGE: everything that the platform unpacks, made of the sources alone, so that the same sources give the same bytes.
+ *
+ * - It is CommonJS, under a `package.json` that says so: as a module in a folder without one, the worker finds no function at all and reports success.
+ * - What a function needs only when it runs (the shop, each cloud's SDK) lies in files of its own, which are read when they are first needed: `dist/main.js` only registers.
+ * - `@azure/functions-core` is the worker's own. A driver with machine code for this machine has no place on another one.
+ */
+const root = fileURLToPath(new URL('..', import.meta.url));
+export const entry = 'dist/main.js';
+const external = ['@azure/functions-core', '@photostructure/sqlite', 'node:sqlite'];
+/** What is read from beside the code at run time. */
+const beside = ['bench/samples/products.json'];
+
+/** Path in the package → bytes, in the order of the paths. */
+export type Files = ReadonlyMap<string, Uint8Array>;
+
+let made: Promise<Files> | undefined;
+
+/** Once a process: the sources are not expected to change under it. */
+export function bundle(): Promise<Files> {
+  return (made ??= make());
+}
+
+async function make(): Promise<Files> {
+  const files = new Map<string, Uint8Array>();
+  for (const [name, code] of await chunks()) files.set(`dist/${name}`, Buffer.from(code));
+  for (const path of beside) files.set(path, await readFile(join(root, path)));
+  files.set('host.json', json(hostJson));
+  files.set('package.json', json({ name: 'anyport', version: await version(), type: 'commonjs', main: entry }));
+  return new Map([...files].sort(([one], [other]) => (one < other ? -1 : 1)));
+}
+
+/** esbuild splits modules only; so each piece is turned to CommonJS afterwards, by itself. */
+async function chunks(): Promise<[name: string, code: string][]> {
+  const { outputFiles } = await build({
+    absWorkingDir: root, entryPoints: { main: 'handlers/azure.ts' }, outdir: 'dist', write: false, splitting: true, chunkNames: '[hash]',
+    bundle: true, platform: 'node', target: 'node20', format: 'esm', minify: true, mainFields: ['module', 'main'], legalComments: 'none', external, plugins: [oneLanguage, noLaptop], logLevel: 'silent',
+  });
+  return Promise.all(outputFiles.map(async ({ path, text }) => [basename(path), await commonJs(text)] as [string, string]));
+}
+
+async function commonJs(module: string): Promise<string> {
+  const { code } = await transform(module, {
+    format: 'cjs', platform: 'node', target: 'node20', minify: true, legalComments: 'none', supported: { 'dynamic-import': false }, define: { 'import.meta.url': 'import_meta_url' },
+  });
+  return code.includes('import_meta_url') ? `const import_meta_url=require("node:url").pathToFileURL(__filename).href;${code}` : code;
+}
+
+/** Our shapes complain in one language; zod would bring fifty. */
+const oneLanguage: Plugin = {
+  name: 'one-language',
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, () => ({ contents: 'export { default as en } from "./en.js";', loader: 'js' }));
+  },
+};
+
+/** The servers of a laptop have no place in a function: its own services are far away, and their addresses are set. */
+const noLaptop: Plugin = {
+  name: 'no-laptop',
+  setup({ onLoad }) {
+    const contents = 'export function startLaptop() { throw new Error("AZURE_SERVICE_BUS, AZURE_EVENT_HUBS, AZURE_TABLES and AZURE_EMAIL must be set: a function starts no servers"); }';
+    onLoad({ filter: /[\\/]emulator[\\/]laptop\.ts$/ }, () => ({ contents, loader: 'js' }));
+  },
+};
+
+/** The zip, with the same time on every file: the bytes depend on the contents alone. */
+export function zipped(files: Files): Uint8Array {
+  const entries: Zippable = Object.fromEntries(files);
+  return zipSync(entries, { level: 9, mtime: new Date(1980, 0, 1) });
+}
+
+export const json = (value: unknown): Uint8Array => Buffer.from(`${JSON.stringify(value, undefined, 2)}\n`);
+
+async function version(): Promise<string> {
+  return (JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }).version;
+}

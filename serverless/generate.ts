@@ -1,0 +1,53 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { connections, functions, schedule, type FunctionRow } from '../handlers/functions.ts';
+
+/** `serverless.yml`, made of the flow: `npm run generate` writes it, and a test says when it is no longer what the flow says. */
+export const file = fileURLToPath(new URL('../serverless.yml', import.meta.url));
+
+/** What a function is called by, under the keys and names that people know from `function.json`. */
+export function eventOf(row: FunctionRow): Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>> {
+  switch (row.kind) {
+    case 'http':
+      return { http: { methods: row.methods, route: row.route, authLevel: 'anonymous' } };
+    case 'queue':
+      return { serviceBus: { queueName: row.queue, connection: connections.serviceBus, cardinality: 'one' } };
+    case 'stream':
+      return { eventHub: { eventHubName: row.stream, consumerGroup: row.service, connection: connections.eventHubs, cardinality: 'many' } };
+    default:
+      return { timer: { schedule: schedule(row.everySeconds) } };
+  }
+}
+
+const head = `# Azure Functions, for \`npx sls package\` and \`npx sls invoke local -f NAME\`; docs/azure.md tells how.
+# Made of core/flow.ts by \`npm run generate\`. Whoever wants another function changes the flow.
+
+service: anyport
+configValidationMode: error
+plugins: ['./serverless/index.mjs']
+
+provider:
+  name: azure
+
+functions:
+`;
+
+/** JSON is YAML: each event is one line of it. */
+export function serverlessYml(): string {
+  const line = (row: FunctionRow): string => {
+    const [[kind, settings] = ['', {}]] = Object.entries(eventOf(row));
+    const said = Object.entries(settings).map(([key, value]) => `${key}: ${typeof value === 'string' ? quoted(value) : `[${value.join(', ')}]`}`);
+    return `  ${row.name}:\n    handler: ${handlerOf(row.name)}\n    events: [{ ${kind}: { ${said.join(', ')} } }]\n`;
+  };
+  return head + functions.map(line).join('');
+}
+
+export const handlerOf = (name: string): string => `handlers/azure.${name}`;
+const quoted = (text: string): string => (/^[A-Za-z][\w/-]*$/.test(text) ? text : `'${text}'`);
+
+/** Whether the file is what the flow says. */
+export function isCurrent(): boolean {
+  return readFileSync(file, 'utf8') === serverlessYml();
+}
+
+if (import.meta.url === `file://${process.argv[1]}`) writeFileSync(file, serverlessYml());
