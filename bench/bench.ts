@@ -20,11 +20,12 @@ import { openEmptyShop, openWorkshop, type Workshop } from './shop.ts';
  * How fast it is, in one run on one machine; ratios mean more than figures. A lifecycle is an order placed, reserved, shipped and delivered, with its three letters
  * written, by the same handlers as HTTP and through all queues and streams.
  *
- *   npm run bench -- [--orders N] [--only memory|embedded]
+ *   npm run bench -- [--orders N] [--only memory|embedded|azure|emulator]
  */
-const { values } = parseArgs({ options: { orders: { type: 'string', default: '3000' }, only: { type: 'string' } } });
+const { values } = parseArgs({ options: { orders: { type: 'string', default: '3000' }, only: { type: 'string' }, messages: { type: 'string' } } });
 const count = Number(values.orders);
-const families = ['memory', 'embedded'].filter((family) => values.only === undefined || values.only === family);
+const wants = (part: string): boolean => values.only === undefined || values.only === part;
+const families = ['memory', 'embedded'].filter(wants);
 const folder = mkdtempSync(join(process.cwd(), '.bench-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
@@ -244,9 +245,13 @@ async function isOpen({ kernel }: Workshop): Promise<boolean> {
 }
 
 console.log(`\nnode ${process.version}, ${count} orders each\n`);
-disk = diskRate();
-row('this disk: append 600 bytes and fdatasync', `${Math.round(disk)}/s`);
-await commits(1);
-await commits(64);
+if (families.includes('embedded')) {
+  disk = diskRate();
+  row('this disk: append 600 bytes and fdatasync', `${Math.round(disk)}/s`);
+  await commits(1);
+  await commits(64);
+}
 for (const family of families) await lifecycles(family);
+if (wants('azure')) await (await import('./azure.ts')).benchAzure(row);
+if (wants('emulator')) await import('./emulator.ts');
 console.log();

@@ -10,9 +10,9 @@ import { EventHubConsumerClient, EventHubProducerClient, earliestEventPosition }
  * How fast the emulator is, under the unmodified SDKs, which run here while the emulator runs in a process of its own. The SDKs cost more than the emulator: so its own
  * processor time stands beside each rate, and "alone" is what it could do if clients cost nothing.
  *
- *   npm run bench:emulator -- [--messages N]
+ *   npm run bench -- --only emulator [--messages N]
  */
-const { values } = parseArgs({ options: { messages: { type: 'string', default: '20000' } } });
+const { values } = parseArgs({ strict: false, options: { messages: { type: 'string', default: '20000' } } });
 const count = Number(values.messages);
 const body = { text: 'x'.repeat(180) };
 
@@ -119,15 +119,16 @@ async function queues(server: Server): Promise<void> {
   row('memory with 100,000 waiting messages', `${Math.round(rssOf(server))} MiB`);
   await rate(server, 'send in batches of 100, behind 100,000', count, () => fill(client, 'stock-freed', count));
   await rate(server, 'subscribe, peek-lock, complete, 500 at a time, before 100,000', count, () => drain(client, 'stock-freed', count, 500));
-  await rate(server, 'the other 100,000', 100_000, () => drain(client, 'stock-freed', 100_000, 500));
+  // Not all: what the receiver before had and did not handle is locked for a minute. That is why this queue is not used again, either.
+  await rate(server, 'another 90,000 of them', 90_000, () => drain(client, 'stock-freed', 90_000, 500));
   await client.close();
 }
 
 /** From the call of send to the first line of the handler, when nothing else goes on. */
 async function latency(server: Server): Promise<void> {
   const client = clientOf(server);
-  const sender = client.createSender('stock-freed');
-  const receiver = client.createReceiver('stock-freed');
+  const sender = client.createSender('reserve-stock');
+  const receiver = client.createReceiver('reserve-stock');
   const times: number[] = [];
   receiver.subscribe({ processMessage: async (message) => void times.push(performance.now() - Number(message.body)), processError: async () => undefined });
   for (let i = 0; i < 600; i++) {
@@ -155,11 +156,11 @@ async function connections(server: Server): Promise<void> {
   row('1,000 connections opened', `${Math.round(performance.now() - begin)} ms`, `${Math.round(rssOf(server))} MiB`);
   const client = clientOf(server);
   await rate(server, 'beside them: send 32 at a time', 2_000, async () => {
-    const sender = client.createSender('stock-freed');
+    const sender = client.createSender('reserve-stock');
     let left = 2_000;
     await Promise.all(Array.from({ length: 32 }, async () => { while (left-- > 0) await sender.sendMessages({ body }); }));
   });
-  await drain(client, 'stock-freed', 2_000, 100);
+  await drain(client, 'reserve-stock', 2_000, 100);
   await client.close();
   for (const socket of sockets) socket.destroy();
 }
@@ -189,7 +190,7 @@ async function flat(server: Server): Promise<void> {
   const client = clientOf(server);
   const before: string[] = [];
   for (let round = 0; round < 5; round++) {
-    await Promise.all([fill(client, 'stock-freed', count), drain(client, 'stock-freed', count, 500)]);
+    await Promise.all([fill(client, 'reserve-stock', count), drain(client, 'reserve-stock', count, 500)]);
     before.push(`${Math.round(rssOf(server))}`);
   }
   row(`memory after each of 5 rounds of ${count} messages`, `${before.join(' ')} MiB`);
