@@ -33,18 +33,23 @@ export const nativeLettersMax = 128;
 /** Throws `tooLarge` for a message over `limits.eventBytesMax`. */
 export function encodedOf(message: Message): Encoded {
   const text = encode(message);
-  const { data, ...attributes } = message;
-  const body = JSON.stringify(data) as string | undefined;
-  if (body === undefined || !Object.entries(attributes).every(fits)) return { body: Buffer.from(text), contentType: 'application/cloudevents+json; charset=utf-8', ...nativesOf(message), properties: {} };
-  const properties: Record<string, string> = {};
-  for (const [name, value] of Object.entries(attributes)) properties[prefix + name] = value;
+  const body = JSON.stringify(message.data) as string | undefined;
+  const properties = propertiesOf(message);
+  if (body === undefined || properties === undefined) return { body: Buffer.from(text), contentType: 'application/cloudevents+json; charset=utf-8', ...nativesOf(message), properties: {} };
   if (message.traceparent !== undefined) Object.assign(properties, { traceparent: message.traceparent, 'Diagnostic-Id': message.traceparent });
   return { body: Buffer.from(body), contentType: 'application/json; charset=utf-8', ...nativesOf(message), properties };
 }
 
-/** What has another type than text, or no place among the properties, travels in the structured mode, which keeps everything as it is. */
-function fits([name, value]: readonly [string, unknown]): boolean {
-  return attributePattern.test(prefix + name) && typeof value === 'string' && value.length <= attributeLettersMax && !/\p{Cs}/u.test(value);
+/** `undefined` if one of them has another type than text, or no place there: then the message travels in the structured mode, which keeps everything as it is. */
+function propertiesOf(message: Message): Record<string, string> | undefined {
+  const properties: Record<string, string> = {};
+  for (const [name, value] of Object.entries(message)) {
+    if (name === 'data') continue;
+    const property = prefix + name;
+    if (typeof value !== 'string' || value.length > attributeLettersMax || !attributePattern.test(property) || /\p{Cs}/u.test(value)) return undefined;
+    properties[property] = value;
+  }
+  return properties;
 }
 
 function nativesOf({ type, correlationid }: Message): Pick<Encoded, 'subject' | 'correlationId'> {
@@ -66,10 +71,14 @@ export function messageOf({ body, contentType, properties = {} }: Parts): Messag
   const text = textOf(body);
   const attributes = attributesOf(properties);
   if (attributes === undefined || structuredType.test(contentType ?? '')) return decode(text);
-  const whole = (): string => JSON.stringify({ ...attributes, body: text });
+  const whole = (): string => JSON.stringify({ ...attributes, data: undefined, body: text });
   const data = parsed(text);
   if (data === undefined) return { malformed: 'data is not JSON', raw: whole() };
-  return examined({ ...withTrace(attributes, properties), data: data.value }, whole);
+  // The trace of a stranger may stand beside the event and not in it.
+  const traceparent = attributes['traceparent'] ?? properties['traceparent'] ?? properties['Diagnostic-Id'];
+  if (typeof traceparent === 'string') attributes['traceparent'] = traceparent;
+  attributes['data'] = data.value;
+  return examined(attributes, whole);
 }
 
 /** The attributes among the properties; `undefined` if there is none, which means that this is not the binary mode. */
@@ -89,12 +98,6 @@ function attributesOf(properties: Readonly<Record<string, unknown>>): Record<str
 function timeOf(value: unknown): unknown {
   const date = value instanceof Date ? value : typeof value === 'number' ? new Date(value) : undefined;
   return date === undefined || Number.isNaN(date.getTime()) ? value : date.toISOString();
-}
-
-/** The trace of a stranger whose library has written it beside the event and not into it. */
-function withTrace(attributes: Record<string, unknown>, properties: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const traceparent = attributes['traceparent'] ?? properties['traceparent'] ?? properties['Diagnostic-Id'];
-  return typeof traceparent === 'string' ? { ...attributes, traceparent } : attributes;
 }
 
 /** A body as text, whichever section of AMQP it came in: bytes (in one piece or several), a text, or a value. */

@@ -13,12 +13,21 @@ export type Namespace =
 export const once = (patienceSeconds: number) => ({ maxRetries: 0, timeoutInMs: patienceSeconds * 1_000 });
 
 /** Some waits inside the SDKs have a limit of their own, of a minute or none: so every call gets one from outside as well, in real time, since sockets live in it. */
-export async function answered<Answer>(work: Promise<Answer>, patienceSeconds: number, what: string): Promise<Answer> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new PortError('unavailable', `${what}: no answer within ${patienceSeconds} s`)), patienceSeconds * 1_000);
+export function answered<Answer>(work: Promise<Answer>, patienceSeconds: number, what: string): Promise<Answer> {
+  // By hand, because it stands around every message.
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new PortError('unavailable', `${what}: no answer within ${patienceSeconds} s`)), patienceSeconds * 1_000);
+    work.then(
+      (answer) => {
+        clearTimeout(timer);
+        resolve(answer);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
   });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 /** Something that others wait for: a ring wakes all who wait at that moment. */

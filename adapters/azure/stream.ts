@@ -72,10 +72,12 @@ interface Extent {
   readonly isEmpty: boolean;
 }
 
-const keysAtOnce = 64;
-const batchEvents = 64;
-const bufferEvents = 256;
-const creditMax = 32 * 1_024;
+const keysAtOnce = 128;
+/** The SDK waits 20 ms for a batch that is not full yet: so it had better be a large one. */
+const batchEvents = 256;
+const prefetchEvents = 512;
+const bufferEvents = 512;
+const creditMax = 128 * 1_024;
 /** After the loss of a socket the SDK does nothing before this time is over. */
 const drySeconds = 2;
 const idleMilliseconds = 60_000;
@@ -126,10 +128,10 @@ export function openStreamDriver({ namespace, clock, consumerGroups = () => ['$D
   function openReader(hub: Hub, partition: string, after: number | undefined): Reader {
     const seat = seatFor(hub, partition);
     seat.taken.add(partition);
-    const reader: Reader = { partition, buffer: [], bell: createBell(), after, usedAt: clock.now(), credit: batchEvents, close };
+    const reader: Reader = { partition, buffer: [], bell: createBell(), after, usedAt: clock.now(), credit: prefetchEvents, close };
     const subscription = seat.client.subscribe(partition, {
       async processEvents(events) {
-        reader.credit += batchEvents - events.length;
+        reader.credit += prefetchEvents - events.length;
         if (events.length === 0 || reader.error !== undefined) return;
         reader.buffer.push(...events);
         reader.bell.ring();
@@ -142,7 +144,7 @@ export function openStreamDriver({ namespace, clock, consumerGroups = () => ['$D
       },
     }, {
       startPosition: after === undefined ? earliestEventPosition : { sequenceNumber: after, isInclusive: false },
-      maxBatchSize: batchEvents, prefetchCount: batchEvents, maxWaitTimeInSeconds: drySeconds, skipParsingBodyAsJson: true,
+      maxBatchSize: batchEvents, prefetchCount: prefetchEvents, maxWaitTimeInSeconds: drySeconds, skipParsingBodyAsJson: true,
     });
     function close(): void {
       reader.error ??= new PortError('unavailable', 'the reader is closed');

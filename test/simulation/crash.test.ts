@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { azuritePatienceMs } from '../support/azurite.ts';
 import { countCalls, familyOf, planOf, strike, type Found } from './crashrun.ts';
 import { ways, type Fault, type Moment } from './crashworld.ts';
 
@@ -49,6 +50,11 @@ describe('A shop that is killed at any call to a port', function () {
     const embedded = await countCalls(familyOf('embedded'));
     const commits = embedded.flatMap(({ name }, i) => (name === 'store.commit' ? [i + 1] : []));
     expect(await strikeAll('embedded', planOf(embedded, some(commits, 1)).runs)).to.deep.equal([]);
+  });
+
+  it('keeps its promises on the SDKs of Azure, over sockets, in each of the four ways', async function () {
+    this.timeout(azuritePatienceMs);
+    expect(await strikeAll('azure', ways.map((how, n) => ({ at: 400 + 550 * n, how })))).to.deep.equal([]);
   });
 
   it('leaves out only kills between which nothing has happened', async () => {

@@ -149,6 +149,18 @@ describe('Azure: streams', () => {
       expect(idsIn(await read(undefined, 5))).to.deep.equal(['m3']);
     });
 
+    it('makes a gap for a reader whose link came back behind what has gone meanwhile', async () => {
+      const driver = await openAzureStream({ connectionString: emulator.connectionString, clock: createLeapClock(), patienceSeconds: 3 });
+      drivers.push(driver);
+      await stream.append('single', names(3).map((id) => of('a', id)));
+      expect(await readAll(openStream(driver), 'single', '0')).to.have.length(3);
+      emulator.faults.drop();
+      await until('it can append', () => stream.append('single', [of('a', 'm3')]).then(() => true, () => false));
+      await clock.leap(8 * day);
+      await stream.append('single', [of('a', 'm4')]);
+      expect(idsIn(await read('2', 5, openStream(driver)))).to.deep.equal(['gap']);
+    });
+
     it('makes a gap for whoever waits when the hub has been made anew, and counts from the beginning', async () => {
       await stream.append('single', names(3).map((id) => of('a', id)));
       const events = await all();
