@@ -49,11 +49,21 @@ function run() {
   if (kind === 'table') {
     const store = require('azurite/dist/src/table/persistence/LokiTableMetadataStore.js').default;
     lookInOnePartition(store);
+    lookByRowKey(require('lokijs').Collection);
     writeSeldom(store);
   }
   const where = folder ? ['--location', folder] : ['--inMemoryPersistence'];
   process.argv.splice(2, process.argv.length, `--${kind}Host`, '127.0.0.1', `--${kind}Port`, port, ...where, '--silent', '--disableTelemetry', '--skipApiVersionCheck');
   require(`azurite/dist/src/${kind}/main.js`);
+}
+
+/** A row is looked for by the first of the two keys that is named, and Azurite names the partition first: then it goes through all of it. Hardly two rows of a table have one row key. */
+function lookByRowKey(collection) {
+  const { findOne } = collection.prototype;
+  collection.prototype.findOne = function (query) {
+    const { PartitionKey, RowKey, ...more } = query ?? {};
+    return findOne.call(this, PartitionKey === undefined || RowKey === undefined ? query : { RowKey, PartitionKey, ...more });
+  };
 }
 
 /**
