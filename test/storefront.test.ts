@@ -8,145 +8,148 @@ import { parseSettings } from '../handlers/settings.ts';
 import { openBrowser } from './support/browser.ts';
 import { eventually } from './support/client.ts';
 
-/** A customer in a real browser, with the sample products that `npm start` begins with. */
-describe('The storefront', function () {
-  this.timeout(60_000);
-  let folder: string;
-  let shop: Local;
-  let browser: Browser;
-  let context: BrowserContext;
-  let page: Page;
-  const complaints: string[] = [];
+/** A customer in a real browser, with the sample products that `npm start` begins with, on one machine and on the SDKs of Azure. */
+for (const adapters of ['embedded', 'azure']) {
+  describe(`The storefront (${adapters})`, function () {
+    this.timeout(120_000);
+    let folder: string;
+    let shop: Local;
+    let browser: Browser;
+    let context: BrowserContext;
+    let page: Page;
+    const complaints: string[] = [];
 
-  before(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'anyport-'));
-    shop = await startLocal(parseSettings({ PORT: '0', DATA_DIR: folder, ADMIN_TOKEN: 'a-token-for-the-browser', LOG_LEVEL: 'error', DEMO_CARRIER_DELIVERS_AFTER_SECONDS: '1', DEMO_CARRIER_SPEAKS: 'shippo', SHIPPO_WEBHOOK_SECRET: 'known to two' }));
-    browser = await openBrowser();
-  });
-  after(async () => {
-    await browser?.close();
-    await shop?.stop();
-    await rm(folder, { recursive: true });
-  });
+    before(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'anyport-'));
+      shop = await startLocal(parseSettings({ PORT: '0', DATA_DIR: folder, ADAPTERS: adapters, ADMIN_TOKEN: 'a-token-for-the-browser', LOG_LEVEL: 'error', DEMO_CARRIER_DELIVERS_AFTER_SECONDS: '1', DEMO_CARRIER_SPEAKS: 'shippo', SHIPPO_WEBHOOK_SECRET: 'known to two' }));
+      browser = await openBrowser();
+    });
+    after(async () => {
+      await browser?.close();
+      await shop?.stop();
+      await rm(folder, { recursive: true });
+    });
 
-  async function visit(options: Parameters<Browser['newContext']>[0] = {}): Promise<void> {
-    context = await browser.newContext({ baseURL: shop.url, ...options });
-    page = await context.newPage();
-    page.on('console', (message) => void (message.type() === 'error' && complaints.push(message.text())));
-    page.on('pageerror', (error) => complaints.push(error.message));
-  }
-  afterEach(() => context?.close());
-
-  async function fill(fields: Record<string, string>): Promise<void> {
-    for (const [name, value] of Object.entries(fields)) {
-      if (name === 'country') await page.selectOption('#country', value);
-      else await page.fill(`#${name}`, value);
+    async function visit(options: Parameters<Browser['newContext']>[0] = {}): Promise<void> {
+      context = await browser.newContext({ baseURL: shop.url, ...options });
+      page = await context.newPage();
+      page.on('console', (message) => void (message.type() === 'error' && complaints.push(message.text())));
+      page.on('pageerror', (error) => complaints.push(error.message));
     }
-  }
-  const anna = { name: 'Anna Bell', email: 'anna@example.com', line1: '1 High Street', city: 'Leeds', postcode: 'LS1 4AP', country: 'GB' };
+    afterEach(() => context?.close());
 
-  async function toCheckout(search: string): Promise<void> {
-    await page.goto('/');
-    await page.fill('#q', search);
-    await page.press('#q', 'Enter');
-    await page.click('.tile h2 a');
-    await page.fill('#quantity', '2');
-    await page.click('button:has-text("Add to basket")');
-    await page.goto('/basket');
-    await page.click('a:has-text("Go to checkout")');
-  }
-
-  it('leads from a search to the basket, over the checkout to the doorstep, and moves by itself', async () => {
-    await visit();
-    await toCheckout('popcorn');
-    await fill(anna);
-    await page.click('button:has-text("Place the order")');
-    await page.waitForURL(/\/orders\/[0-9a-z]{26}$/);
-    const loads = await page.evaluate('performance.getEntriesByType("navigation")[0].startTime + performance.timeOrigin');
-    await page.waitForSelector('h1:has-text("Delivered")', { timeout: 20_000 });
-    expect(await page.evaluate('performance.getEntriesByType("navigation")[0].startTime + performance.timeOrigin'), 'the page was never loaded again').to.equal(loads);
-    const steps = await page.locator('.timeline li .title').allInnerTexts();
-    expect(steps.map((text) => text.replace(/\s*\(.*\)/, ''))).to.deep.equal(['Placed', 'Reserved', 'Shipped', 'Delivered']);
-    expect(await page.locator('.parcels .number').innerText()).to.match(/^DP/);
-
-    await page.goto('/mailbox');
-    const letters = (await page.locator('main').innerText()).replace(/\s+/g, ' ');
-    for (const subject of ['We have your order', 'Your order is on its way', 'Your order has been delivered']) expect(letters).to.include(subject);
-    await page.click('main a:has-text("We have your order")');
-    expect(await page.locator('main').innerText()).to.include('Dear Anna Bell');
-  });
-
-  it('shows what is wrong beside the field and keeps what was typed', async () => {
-    await visit();
-    await toCheckout('heart');
-    await fill({ ...anna, email: 'anna@nowhere' });
-    await page.evaluate('document.querySelector("form.checkout").noValidate = true');
-    await page.click('button:has-text("Place the order")');
-    await page.waitForSelector('#email-complaint');
-    expect(await page.inputValue('#line1')).to.equal('1 High Street');
-    expect(await page.getAttribute('#email', 'aria-invalid')).to.equal('true');
-  });
-
-  it('lets a customer order what is out of stock, says what that means, and cancels while it waits', async () => {
-    await visit();
-    await page.goto('/');
-    const sold = await page.evaluate('fetch("/api/products?limit=200").then((r) => r.json())') as { items: { sku: string; stock: string }[] };
-    const gone = sold.items.find(({ stock }) => stock === 'OutOfStock')!;
-    await page.goto(`/products/${gone.sku}`);
-    expect(await page.locator('.availability').innerText()).to.include('waits for stock');
-    await page.click('button:has-text("Add to basket")');
-    await page.goto('/checkout');
-    await fill(anna);
-    await page.click('button:has-text("Place the order")');
-    await page.waitForSelector('h1:has-text("Waiting for stock")');
-    page.on('dialog', (dialog) => void dialog.accept());
-    await page.click('#cancel');
-    await page.waitForSelector('h1:has-text("Cancelled")');
-  });
-
-  it('works without script, from the shelf to the order', async () => {
-    await visit({ javaScriptEnabled: false });
-    await page.goto('/');
-    await page.click('.tile >> nth=0 >> button.add');
-    await page.waitForURL('/basket');
-    await page.click('a:has-text("Go to checkout")');
-    await fill(anna);
-    await page.click('button:has-text("Place the order")');
-    await page.waitForURL(/\/orders\/[0-9a-z]{26}$/);
-    expect(await page.locator('h1').innerText()).to.match(/We have your order|Packed up|On its way|Delivered/);
-  });
-
-  it('fits a phone: nothing is wider than the screen', async () => {
-    await visit({ viewport: { width: 360, height: 740 } });
-    await toCheckout('bag');
-    for (const path of ['/', '/basket', '/checkout', '/mailbox']) {
-      await page.goto(path);
-      expect(await page.evaluate('document.documentElement.scrollWidth'), path).to.be.at.most(360);
+    async function fill(fields: Record<string, string>): Promise<void> {
+      for (const [name, value] of Object.entries(fields)) {
+        if (name === 'country') await page.selectOption('#country', value);
+        else await page.fill(`#${name}`, value);
+      }
     }
-  });
+    const anna = { name: 'Anna Bell', email: 'anna@example.com', line1: '1 High Street', city: 'Leeds', postcode: 'LS1 4AP', country: 'GB' };
 
-  it('shows the newest letters first, however many there are', async () => {
-    const { kernel } = shop.shop;
-    const [sold] = (await (await fetch(`${shop.url}/api/products?limit=1`)).json() as { items: { sku: string }[] }).items;
-    const order = { customer: { name: anna.name, email: anna.email }, address: { line1: anna.line1, city: anna.city, postcode: anna.postcode, country: 'GB' }, lines: [{ sku: sold!.sku, quantity: 1 }] };
-    for (let n = 0; n < 130; n++) await kernel.published.placeOrder(order, undefined);
-    const last = await kernel.published.placeOrder(order, undefined);
-    const id = 'id' in last ? last.id : '';
-    await eventually(async () => expect(kernel.mailer.mailbox?.recent()).to.include(`${id}.confirmation`));
-    await visit();
-    await page.goto('/mailbox');
-    expect(await page.locator(`a[href="/mailbox/${id}.confirmation"]`).count()).to.equal(1);
-  });
+    async function toCheckout(search: string): Promise<void> {
+      await page.goto('/');
+      await page.fill('#q', search);
+      await page.press('#q', 'Enter');
+      await page.click('.tile h2 a');
+      await page.fill('#quantity', '2');
+      await page.click('button:has-text("Add to basket")');
+      await page.waitForURL('/basket');
+      await page.click('a:has-text("Go to checkout")');
+    }
 
-  it('speaks in its own voice when something is not there', async () => {
-    await visit();
-    const answer = await page.goto('/products/NO-SUCH');
-    expect(answer?.status()).to.equal(404);
-    expect(await page.locator('main').innerText()).to.include('Back to the shop');
-    complaints.splice(0, complaints.length, ...complaints.filter((text) => !text.includes('404')));
-  });
+    it('leads from a search to the basket, over the checkout to the doorstep, and moves by itself', async () => {
+      await visit();
+      await toCheckout('popcorn');
+      await fill(anna);
+      await page.click('button:has-text("Place the order")');
+      await page.waitForURL(/\/orders\/[0-9a-z]{26}$/);
+      const loads = await page.evaluate('performance.getEntriesByType("navigation")[0].startTime + performance.timeOrigin');
+      await page.waitForSelector('h1:has-text("Delivered")', { timeout: 40_000 });
+      expect(await page.evaluate('performance.getEntriesByType("navigation")[0].startTime + performance.timeOrigin'), 'the page was never loaded again').to.equal(loads);
+      const steps = await page.locator('.timeline li .title').allInnerTexts();
+      expect(steps.map((text) => text.replace(/\s*\(.*\)/, ''))).to.deep.equal(['Placed', 'Reserved', 'Shipped', 'Delivered']);
+      expect(await page.locator('.parcels .number').innerText()).to.match(/^DP/);
 
-  it('has caused no complaint in the browser', () => {
-    expect(complaints.filter((text) => !/422/.test(text))).to.deep.equal([]);
+      await page.goto('/mailbox');
+      const letters = (await page.locator('main').innerText()).replace(/\s+/g, ' ');
+      for (const subject of ['We have your order', 'Your order is on its way', 'Your order has been delivered']) expect(letters).to.include(subject);
+      await page.click('main a:has-text("We have your order")');
+      expect(await page.locator('main').innerText()).to.include('Dear Anna Bell');
+    });
+
+    it('shows what is wrong beside the field and keeps what was typed', async () => {
+      await visit();
+      await toCheckout('heart');
+      await fill({ ...anna, email: 'anna@nowhere' });
+      await page.evaluate('document.querySelector("form.checkout").noValidate = true');
+      await page.click('button:has-text("Place the order")');
+      await page.waitForSelector('#email-complaint');
+      expect(await page.inputValue('#line1')).to.equal('1 High Street');
+      expect(await page.getAttribute('#email', 'aria-invalid')).to.equal('true');
+    });
+
+    it('lets a customer order what is out of stock, says what that means, and cancels while it waits', async () => {
+      await visit();
+      await page.goto('/');
+      const sold = await page.evaluate('fetch("/api/products?limit=200").then((r) => r.json())') as { items: { sku: string; stock: string }[] };
+      const gone = sold.items.find(({ stock }) => stock === 'OutOfStock')!;
+      await page.goto(`/products/${gone.sku}`);
+      expect(await page.locator('.availability').innerText()).to.include('waits for stock');
+      await page.click('button:has-text("Add to basket")');
+      await page.waitForURL('/basket');
+      await page.goto('/checkout');
+      await fill(anna);
+      await page.click('button:has-text("Place the order")');
+      await page.waitForSelector('h1:has-text("Waiting for stock")');
+      page.on('dialog', (dialog) => void dialog.accept());
+      await page.click('#cancel');
+      await page.waitForSelector('h1:has-text("Cancelled")');
+    });
+
+    it('works without script, from the shelf to the order', async () => {
+      await visit({ javaScriptEnabled: false });
+      await page.goto('/');
+      await page.click('.tile >> nth=0 >> button.add');
+      await page.waitForURL('/basket');
+      await page.click('a:has-text("Go to checkout")');
+      await fill(anna);
+      await page.click('button:has-text("Place the order")');
+      await page.waitForURL(/\/orders\/[0-9a-z]{26}$/);
+      expect(await page.locator('h1').innerText()).to.match(/We have your order|Packed up|On its way|Delivered/);
+    });
+
+    it('fits a phone: nothing is wider than the screen', async () => {
+      await visit({ viewport: { width: 360, height: 740 } });
+      await toCheckout('bag');
+      for (const path of ['/', '/basket', '/checkout', '/mailbox']) {
+        await page.goto(path);
+        expect(await page.evaluate('document.documentElement.scrollWidth'), path).to.be.at.most(360);
+      }
+    });
+
+    it('shows the newest letters first, however many there are', async () => {
+      const { kernel } = shop.shop;
+      const [sold] = (await (await fetch(`${shop.url}/api/products?limit=1`)).json() as { items: { sku: string }[] }).items;
+      const order = { customer: { name: anna.name, email: anna.email }, address: { line1: anna.line1, city: anna.city, postcode: anna.postcode, country: 'GB' }, lines: [{ sku: sold!.sku, quantity: 1 }] };
+      for (let n = 0; n < 130; n++) await kernel.published.placeOrder(order, undefined);
+      const last = await kernel.published.placeOrder(order, undefined);
+      const id = 'id' in last ? last.id : '';
+      await eventually(async () => expect(kernel.mailer.mailbox?.recent()).to.include(`${id}.confirmation`));
+      await visit();
+      await page.goto('/mailbox');
+      expect(await page.locator(`a[href="/mailbox/${id}.confirmation"]`).count()).to.equal(1);
+    });
+
+    it('speaks in its own voice when something is not there', async () => {
+      await visit();
+      const answer = await page.goto('/products/NO-SUCH');
+      expect(answer?.status()).to.equal(404);
+      expect(await page.locator('main').innerText()).to.include('Back to the shop');
+      complaints.splice(0, complaints.length, ...complaints.filter((text) => !text.includes('404')));
+    });
+
+    it('has caused no complaint in the browser', () => {
+      expect(complaints.filter((text) => !/422/.test(text))).to.deep.equal([]);
+    });
   });
-});
+}
