@@ -5,11 +5,12 @@ import type { AzureQueue } from '../adapters/azure/index.ts';
 import type { Taken } from '../adapters/azure/mailer.ts';
 import type { Embedded } from '../adapters/embedded/index.ts';
 import type { Memory } from '../adapters/memory/index.ts';
+import type { Telemetry } from '../adapters/otel/index.ts';
 import { systemClock, systemIds } from '../adapters/system/index.ts';
 import { queues, streams, subscriptions } from '../core/flow.ts';
 import type { Laptop } from '../emulator/laptop.ts';
 import { openDeployment } from '../core/kernel/deployment.ts';
-import { createRelay } from '../core/kernel/relay.ts';
+import { createRelay, type Relay } from '../core/kernel/relay.ts';
 import type { Kernel, Published } from '../core/kernel/service.ts';
 import { mails } from '../core/notification/index.ts';
 import { cancelOrder, findOrder, placeOrder } from '../core/order/index.ts';
@@ -18,7 +19,6 @@ import {
   PortError, openMailer, openQueue, openStore, openStream, traced,
   type Clock, type Ids, type Log, type MailerDriver, type MessagingSystem, type Ports, type QueueDriver, type StoreDriver, type StreamDriver, type Tracer,
 } from '../ports/index.ts';
-import { createLog, masked } from './log.ts';
 import { isPrivate, laptopFolder, laptopNeeds, type Family, type ShopSettings } from './settings.ts';
 
 /**
@@ -51,6 +51,11 @@ export interface Surroundings {
   readonly log?: Log;
   /** Instead of the one that the settings ask for. */
   readonly tracer?: Tracer;
+  /**
+   * For a host whose processes begin with somebody waiting for an answer: resolves when those who wait now have theirs; `undefined`: nobody does. As long as the brokers have
+   * taken nothing yet, what commits have said is passed on after that, so that no answer waits for their SDKs; and what collects traces is loaded after it, too.
+   */
+  readonly answered?: () => Promise<void> | undefined;
   /** A memory family that outlives the shop, so that a restart can be played. */
   readonly memory?: Memory;
 }
@@ -77,7 +82,7 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
 
   container.bind<Clock>(it.clock).toConstantValue(surroundings.clock ?? systemClock);
   container.bind<Ids>(it.ids).toConstantValue(surroundings.ids ?? systemIds);
-  container.bind<Log>(it.log).toConstantValue(surroundings.log ?? createLog(settings.logLevel));
+  container.bind<Log>(it.log).toConstantValue(surroundings.log ?? (await import('./log.ts')).createLog(settings.logLevel));
 
   container.bind<Memory>(it.memory).toDynamicValue(async ({ get }) => {
     if (surroundings.memory) return surroundings.memory;
@@ -123,8 +128,8 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
   const settlers: (() => Promise<void>)[] = [];
   let opened: Kernel | undefined;
   container.bind<Kernel>(it.kernel).toDynamicValue(async (context) => {
-    const tracer = surroundings.tracer ?? (await openTracer(settings, { log: context.get<Log>(it.log), kernel: () => opened, closers, settlers }));
-    return (opened = await createKernel(settings, context, { shopUrl: surroundings.shopUrl, tracer }));
+    const tracer = surroundings.tracer ?? (await openTracer(settings, { log: context.get<Log>(it.log), kernel: () => opened, closers, settlers, answered: surroundings.answered }));
+    return (opened = await createKernel(settings, context, { ...surroundings, tracer }));
   });
 
   async function close(): Promise<void> {
@@ -145,25 +150,41 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
   }
 }
 
+type Telling = { readonly log: Log; readonly kernel: () => Kernel | undefined; readonly settlers: (() => Promise<void>)[] } & Pick<Opened, 'closers'> & Pick<Surroundings, 'answered'>;
+
 /** Nobody collects: then nothing of it is loaded, and the ports are what they are. */
-async function openTracer({ telemetry }: ShopSettings, { log, kernel, closers, settlers }: { log: Log; kernel: () => Kernel | undefined; settlers: (() => Promise<void>)[] } & Pick<Opened, 'closers'>): Promise<Tracer | undefined> {
-  const { otlpEndpoint, applicationInsights, byIdentity } = telemetry;
+async function openTracer(settings: ShopSettings, { answered, closers, settlers, ...telling }: Telling): Promise<Tracer | undefined> {
+  const { otlpEndpoint, applicationInsights } = settings.telemetry;
   if (otlpEndpoint === undefined && applicationInsights === undefined) return undefined;
-  const [{ openTelemetry }, { gathered }] = await Promise.all([import('../adapters/otel/index.ts'), import('../core/operations/metrics.ts')]);
+  const waiting = answered?.();
+  const open = (): Promise<Telemetry> => openTelemetry(settings, telling);
+  if (waiting === undefined) {
+    const telemetry = await open();
+    closers.unshift(() => telemetry.close()); // the last to go: what the others still do is told, too
+    settlers.push(() => telemetry.settle());
+    return telemetry.tracer;
+  }
+  const { earlyTracer } = await import('../adapters/otel/early.ts');
+  const { tracer, opened } = earlyTracer(() => waiting.then(open), (error) => telling.log.warn({ error }, 'traces and metrics are not collected'));
+  closers.unshift(async () => (await opened)?.close());
+  settlers.push(async () => (await opened)?.settle());
+  return tracer;
+}
+
+async function openTelemetry({ telemetry }: ShopSettings, { log, kernel }: Pick<Telling, 'log' | 'kernel'>): Promise<Telemetry> {
+  const { otlpEndpoint, applicationInsights, byIdentity } = telemetry;
+  const [{ openTelemetry: openAll }, { gathered }, { masked }] = await Promise.all([import('../adapters/otel/index.ts'), import('../core/operations/metrics.ts'), import('./log.ts')]);
   const gather = async () => {
     const counted = kernel();
     return counted ? gathered(counted) : [];
   };
   const credential = applicationInsights !== undefined && byIdentity ? await (await import('../adapters/azure/identity.ts')).identity() : undefined;
-  const { tracer, settle, close } = await openTelemetry({ ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }), ...(applicationInsights === undefined ? {} : { applicationInsights }), ...(credential ? { credential } : {}), discreet: masked, gather, log });
-  closers.unshift(close); // the last to go: what the others still do is told, too
-  settlers.push(settle);
-  return tracer;
+  return openAll({ ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }), ...(applicationInsights === undefined ? {} : { applicationInsights }), ...(credential ? { credential } : {}), discreet: masked, gather, log });
 }
 
 const systemOf = (family: Family, azure: MessagingSystem): MessagingSystem => (family === 'azure' ? azure : 'anyport');
 
-async function createKernel(settings: ShopSettings, { get, getAsync }: ResolutionContext, { shopUrl, tracer }: { shopUrl: Surroundings['shopUrl']; tracer: Tracer | undefined }): Promise<Kernel> {
+async function createKernel(settings: ShopSettings, { get, getAsync }: ResolutionContext, { shopUrl, tracer, answered }: Pick<Surroundings, 'shopUrl' | 'answered'> & { readonly tracer: Tracer | undefined }): Promise<Kernel> {
   const ports: Ports = {
     store: openStore(await getAsync<StoreDriver>(it.store)),
     queue: openQueue(await getAsync<QueueDriver>(it.queue)),
@@ -183,14 +204,37 @@ async function createKernel(settings: ShopSettings, { get, getAsync }: Resolutio
     },
   };
   const { queue, stream } = settings.adapters;
-  return openKernel(tracer ? traced(ports, tracer, { queue: systemOf(queue, 'servicebus'), stream: systemOf(stream, 'eventhubs') }) : ports);
+  const isFar = queue === 'azure' || stream === 'azure';
+  return openKernel(tracer ? traced(ports, tracer, { queue: systemOf(queue, 'servicebus'), stream: systemOf(stream, 'eventhubs') }) : ports, isFar ? answered : undefined);
 }
 
 /** The kernel over ports that are open already. */
-export async function openKernel(ports: Ports): Promise<Kernel> {
+export async function openKernel(ports: Ports, answered?: Surroundings['answered']): Promise<Kernel> {
   const { secret } = await openDeployment(ports.store, ports.ids);
-  const kernel: Kernel = { ...ports, secret, relay: createRelay(ports), published: publishedBy(() => kernel) };
+  const relay = createRelay(ports);
+  const kernel: Kernel = { ...ports, secret, relay: answered ? answeringFirst(relay, answered) : relay, published: publishedBy(() => kernel) };
   return kernel;
+}
+
+/**
+ * Until the brokers have been reached once, whoever waits for an answer gets it before anything is passed on, and so before their SDKs are loaded. If the process ends in
+ * between, the sweep of another one passes it on: an answer has never promised more than the commit.
+ */
+function answeringFirst(relay: Relay, answered: () => Promise<void> | undefined): Relay {
+  let reached = false;
+  return {
+    ...relay,
+    async pass(rows) {
+      const waiting = reached ? undefined : answered();
+      const passed = async (): Promise<void> => {
+        await waiting;
+        await relay.pass(rows);
+        reached = true;
+      };
+      if (waiting) void passed();
+      else await passed();
+    },
+  };
 }
 
 interface Opened {

@@ -1,7 +1,7 @@
-import { build, transform, type Plugin } from 'esbuild';
+import { build, transform, type Metafile, type Plugin } from 'esbuild';
 import { zipSync, type Zippable } from 'fflate';
 import { readFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hostJson } from './host.ts';
 
@@ -28,22 +28,43 @@ export function bundle(): Promise<Files> {
   return (made ??= make());
 }
 
+/** Path of a file of code → the paths of the sources of which something is in it. */
+export async function sources(): Promise<ReadonlyMap<string, readonly string[]>> {
+  const { outputs } = await built();
+  return new Map(Object.entries(outputs).map(([path, { inputs }]) => [path, Object.keys(inputs).filter((source) => inputs[source]!.bytesInOutput > 0)]));
+}
+
 async function make(): Promise<Files> {
-  const files = new Map<string, Uint8Array>();
-  for (const [name, code] of await chunks()) files.set(`dist/${name}`, Buffer.from(code));
+  const files = new Map(await codeOf(await built()));
   for (const path of beside) files.set(path, await readFile(join(root, path)));
   files.set('host.json', json(hostJson));
-  files.set('package.json', json({ name: 'anyport', version: await version(), type: 'commonjs', main: entry }));
   return new Map([...files].sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
+/** Another program, packed in the same way. */
+export const packed = async (from: string): Promise<Files> => codeOf(await chunks(from));
+
+async function codeOf({ code }: Built): Promise<Files> {
+  const files = new Map<string, Uint8Array>(code.map(([name, text]) => [`dist/${name}`, Buffer.from(text)]));
+  return files.set('package.json', json({ name: 'anyport', version: await version(), type: 'commonjs', main: entry }));
+}
+
+interface Built {
+  readonly code: readonly (readonly [name: string, code: string])[];
+  readonly outputs: Metafile['outputs'];
+}
+let building: Promise<Built> | undefined;
+const built = (): Promise<Built> => (building ??= chunks('handlers/azure.ts'));
+
 /** esbuild splits modules only; so each piece is turned to CommonJS afterwards, by itself. */
-async function chunks(): Promise<[name: string, code: string][]> {
-  const { outputFiles } = await build({
-    absWorkingDir: root, entryPoints: { main: 'handlers/azure.ts' }, outdir: 'dist', write: false, splitting: true, chunkNames: '[hash]',
-    bundle: true, platform: 'node', target: 'node20', format: 'esm', minify: true, mainFields: ['module', 'main'], legalComments: 'none', external, plugins: [oneLanguage, noLaptop], logLevel: 'silent',
+async function chunks(from: string): Promise<Built> {
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: root, entryPoints: { main: from }, outdir: 'dist', write: false, splitting: true, chunkNames: '[hash]', metafile: true,
+    bundle: true, platform: 'node', target: 'node20', format: 'esm', minify: true, mainFields: ['module', 'main'], legalComments: 'none', external,
+    plugins: [oneLanguage, noLaptop, noXml, partsOfZod], logLevel: 'silent',
   });
-  return Promise.all(outputFiles.map(async ({ path, text }) => [basename(path), await commonJs(text)] as [string, string]));
+  const code = await Promise.all(outputFiles.map(async ({ path, text }) => [basename(path), await commonJs(text)] as const));
+  return { code, outputs: metafile.outputs };
 }
 
 async function commonJs(module: string): Promise<string> {
@@ -67,6 +88,32 @@ const noLaptop: Plugin = {
   setup({ onLoad }) {
     const contents = 'export function startLaptop() { throw new Error("AZURE_SERVICE_BUS, AZURE_EVENT_HUBS, AZURE_TABLES and AZURE_EMAIL must be set: a function starts no servers"); }';
     onLoad({ filter: /[\\/]emulator[\\/]laptop\.ts$/ }, () => ({ contents, loader: 'js' }));
+  },
+};
+
+/** Tables speak JSON. What takes XML apart, should something in between answer in it, is loaded then; nothing that we send is XML. */
+const noXml: Plugin = {
+  name: 'no-xml',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^@azure\/core-xml$/ }, ({ importer, namespace }) =>
+      (namespace === 'no-xml' || !/[\\/]data-tables[\\/]/.test(importer) ? undefined : { path: importer, namespace: 'no-xml', sideEffects: false }));
+    onLoad({ filter: /.*/, namespace: 'no-xml' }, ({ path }) => ({
+      contents: 'export const parseXML = async (...given) => (await import("@azure/core-xml")).parseXML(...given);\nexport function stringifyXML() { throw new Error("nothing is said in XML"); }',
+      loader: 'js', resolveDir: dirname(path),
+    }));
+  },
+};
+
+/** `import { z }` brings all of zod; by `import *` esbuild sees which parts are used. */
+const partsOfZod: Plugin = {
+  name: 'parts-of-zod',
+  setup({ onLoad }) {
+    const own = /[\\/](core|handlers|adapters)[\\/][^.]*\.ts$/;
+    onLoad({ filter: own }, async ({ path }) => {
+      if (!path.startsWith(root) || path.includes('node_modules')) return undefined;
+      const text = await readFile(path, 'utf8');
+      return { contents: text.replace(/^import \{ z \} from 'zod';$/m, "import * as z from 'zod';"), loader: 'ts' };
+    });
   },
 };
 

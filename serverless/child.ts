@@ -5,9 +5,9 @@ const [, , folder = ''] = process.argv;
 const say = (message: object): void => void process.send?.(message);
 
 startWorker(folder, (line) => console.error(line)).then(
-  ({ functions, invoke }) => {
+  ({ functions, invoke, loaded }) => {
     process.on('message', ({ id, name, payload }: { id: number; name: string; payload: unknown }) => {
-      invoke(name, payload).then((outcome) => say({ id, outcome }), (error: unknown) => say({ id, wrong: error instanceof Error ? error.message : String(error) }));
+      invoke(name, payload).then((outcome) => say({ id, outcome, loaded: loaded() }), (error: unknown) => say({ id, wrong: error instanceof Error ? error.message : String(error) }));
     });
     say({ functions });
   },

@@ -16,6 +16,8 @@ export interface App {
   readonly functions: readonly Registered[];
   /** Rejects with one line when there is no such function, when the payload has no right shape, or when it takes longer than `invokeSecondsMax`. */
   invoke(name: string, payload: Payload): Promise<Outcome>;
+  /** The files of the package that were loaded when the latest outcome was there. */
+  loaded(): readonly string[];
   close(): Promise<void>;
 }
 
@@ -48,7 +50,7 @@ async function unpack(files: Files, folder: string): Promise<void> {
   }
 }
 
-type Said = { readonly functions: readonly Registered[] } | { readonly broken: string } | { readonly id: number; readonly outcome: Outcome } | { readonly id: number; readonly wrong: string };
+type Said = { readonly functions: readonly Registered[] } | { readonly broken: string } | { readonly id: number; readonly outcome: Outcome; readonly loaded: readonly string[] } | { readonly id: number; readonly wrong: string };
 
 async function start(folder: string, { env, node }: Required<AppOptions>, remove: () => Promise<void>): Promise<App> {
   const child = fork(fileURLToPath(new URL('child.ts', import.meta.url)), [folder], {
@@ -70,16 +72,20 @@ async function start(folder: string, { env, node }: Required<AppOptions>, remove
   }
 
   let ids = 0;
+  let loaded: readonly string[] = [];
   async function invoke(name: string, payload: Payload): Promise<Outcome> {
     const id = ++ids;
     const answered = new Promise<Said>((resolve) => waiting.set(id, resolve));
     child.send({ id, name, payload });
     const said = await inTime(Promise.race([answered, ended]), `${name} has not come to its end in ${invokeSecondsMax} s`);
     waiting.delete(id);
-    if ('outcome' in said) return said.outcome;
+    if ('outcome' in said) {
+      ({ loaded } = said);
+      return said.outcome;
+    }
     throw new Error('wrong' in said ? said.wrong : 'broken' in said ? said.broken : 'it said something else');
   }
-  return { functions: began.functions, invoke, close };
+  return { functions: began.functions, invoke, loaded: () => loaded, close };
 }
 
 async function inTime<T>(work: Promise<T>, complaint: string): Promise<T> {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
 import Module, { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { join, sep } from 'node:path';
 import { wireOf, type Payload, type TypedData } from './payload.ts';
 
 /**
@@ -34,6 +34,8 @@ export interface Worker {
   /** In the order of their registration. */
   readonly functions: readonly Registered[];
   invoke(name: string, payload: Payload): Promise<Outcome>;
+  /** The files of the package that the process has loaded so far. */
+  loaded(): readonly string[];
 }
 
 type Handler = (...inputs: unknown[]) => unknown;
@@ -66,7 +68,8 @@ export async function startWorker(folder: string, log: (line: string) => void): 
   };
   provide('@azure/functions-core', core);
   const { main } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { readonly main: string };
-  createRequire(join(folder, 'package.json'))(join(folder, main));
+  const load = createRequire(join(folder, 'package.json'));
+  load(join(folder, main));
   // A package that throws before it has loaded the model looks to the platform like one without functions. Here nothing passes for success.
   if (!model) throw new Error(`${main} has set no programming model`);
   const { getInvocationModel } = bound(model);
@@ -89,7 +92,9 @@ export async function startWorker(folder: string, log: (line: string) => void): 
     }
   }
 
-  return { functions: [...registered.values()].map(({ metadata }) => metadata), invoke };
+  const inside = join(realpathSync(folder), sep);
+  const loaded = (): string[] => Object.keys(load.cache).filter((path) => path.startsWith(inside)).map((path) => path.slice(inside.length).replaceAll(sep, '/'));
+  return { functions: [...registered.values()].map(({ metadata }) => metadata), invoke, loaded };
 }
 
 const bound = (model: Model): Pick<Model, 'getInvocationModel'> => ({ getInvocationModel: (context) => model.getInvocationModel(context) });

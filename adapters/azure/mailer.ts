@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { EmailClient, type EmailClientOptions, type EmailMessage } from '@azure/communication-email';
+import type { EmailClient, EmailClientOptions, EmailMessage } from '@azure/communication-email';
 import { Invalid, PortError, isPortError, type Clock, type Letter, type Mailbox, type MailerDriver } from '../../ports/index.ts';
 import { eml, type EmlOptions } from '../mailbox/eml.ts';
 import { restError, restFailure, type RestFailure } from './errors.ts';
@@ -38,14 +38,18 @@ export interface AzureMailer extends MailerDriver {
   close(): void;
 }
 
-/** Throws `Invalid` for options that cannot be; asks nobody anything. */
+/** Throws `Invalid` for options that cannot be; asks nobody anything. The SDK is loaded by the first letter. */
 export async function openAzureMailer(options: MailerOptions): Promise<AzureMailer> {
   const { clock, from, timeoutMilliseconds = 60_000, connections = 8 } = options;
   if (!/^[^\s@<>,;]+@[^\s@<>,;]+$/.test(from)) throw new Invalid('letters are sent from one address');
   const reach = await reached(options, 'endpoint');
   const agent = agentFor(reach.address, connections);
   const settings: EmailClientOptions = { agent, retryOptions: { maxRetries: 0 }, allowInsecureConnection: reach.kind === 'local' };
-  const client = reach.kind === 'local' ? new EmailClient(reach.connectionString, settings) : new EmailClient(reach.endpoint, reach.credential, settings);
+  let made: EmailClient | undefined;
+  async function client(): Promise<EmailClient> {
+    const sdk = await import('@azure/communication-email');
+    return (made ??= reach.kind === 'local' ? new sdk.EmailClient(reach.connectionString, settings) : new sdk.EmailClient(reach.endpoint, reach.credential, settings));
+  }
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
   let busyUntil = 0;
@@ -59,7 +63,7 @@ export async function openAzureMailer(options: MailerOptions): Promise<AzureMail
     };
     const context = letter.traceparent === undefined ? {} : { requestOptions: { customHeaders: { traceparent: letter.traceparent } } };
     try {
-      await within(timeoutMilliseconds, closing.signal, (abortSignal) => client.beginSend(message, { operationId: operationIdOf(letter.key), abortSignal, onResponse, ...context }));
+      await within(timeoutMilliseconds, closing.signal, async (abortSignal) => (await client()).beginSend(message, { operationId: operationIdOf(letter.key), abortSignal, onResponse, ...context }));
     } catch (error) {
       if (taken && !hasFailed(error)) return;
       if (taken) throw new PortError('denied', 'the mail service has given the letter up', { key: letter.key });
@@ -85,7 +89,7 @@ export async function openAzureMailer(options: MailerOptions): Promise<AzureMail
     const state = { status: 'running', config: { operationLocation: `${reach.address.replace(/\/$/, '')}/emails/operations/${operationIdOf(key)}`, metadata: { mode: 'OperationLocation' } } };
     try {
       // With a state to go on from, the SDK sends nothing and only asks.
-      await within(timeoutMilliseconds, closing.signal, (abortSignal) => client.beginSend(nothing, { resumeFrom: JSON.stringify({ state }), abortSignal }));
+      await within(timeoutMilliseconds, closing.signal, async (abortSignal) => (await client()).beginSend(nothing, { resumeFrom: JSON.stringify({ state }), abortSignal }));
       return 'sent';
     } catch (error) {
       if (isPortError(error)) throw error;

@@ -2,10 +2,11 @@ import type { TokenCredential } from '@azure/core-auth';
 import type { AzureMonitorExporterOptions } from '@azure/monitor-opentelemetry-exporter';
 import { ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, diag, DiagLogLevel, trace, type Context } from '@opentelemetry/api';
 import { defaultResource, detectResources, envDetector, resourceFromAttributes, type Resource } from '@opentelemetry/resources';
-import { BasicTracerProvider, BatchSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { BasicTracerProvider, BatchSpanProcessor, RandomIdGenerator, type SpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import { errorTypeOf, traceparentOf, type Attributes, type Begun, type Family, type Log, type Span, type Tracer } from '../../ports/index.ts';
+import type { Told } from './early.ts';
 
 /**
  * OPENTELEMETRY behind the tracer's port: spans, and what is counted, to any OTLP endpoint (HTTP, JSON) or to Application Insights. Loaded only when one of them is set; each
@@ -32,6 +33,8 @@ export interface TelemetryOptions {
 
 export interface Telemetry {
   readonly tracer: Tracer;
+  /** A span that has happened already, under the ids that it had then (early.ts). */
+  tell(told: Told): void;
   /** What is counted is told a last time, while it can still be looked at. Waits a few seconds at the most. */
   settle(): Promise<void>;
   /** Sends what is left, and waits for it a few seconds at the most. */
@@ -48,7 +51,7 @@ export async function openTelemetry(options: TelemetryOptions): Promise<Telemetr
   const meter = await openMeter(options, resource);
   const opened = openTracer({ resource, discreet: options.discreet, processors: await processorsOf(options) });
   const ended = (work: Promise<void>): Promise<void> => inTime(work.catch((error: unknown) => complain(String(error))));
-  return { tracer: opened.tracer, settle: () => ended(meter.close()), close: () => ended(opened.close()) };
+  return { tracer: opened.tracer, tell: opened.tell, settle: () => ended(meter.close()), close: () => ended(opened.close()) };
 }
 
 /** The SDK tells an error as JSON, with its stack. */
@@ -113,7 +116,11 @@ export interface TracerOptions {
 }
 
 export function openTracer({ processors, discreet, resource }: TracerOptions): Omit<Telemetry, 'settle'> {
-  const provider = new BasicTracerProvider({ spanProcessors: processors, ...(resource ? { resource } : {}) });
+  const random = new RandomIdGenerator();
+  /** Of what has happened already, while it is told. */
+  let given: { readonly traceId: string; readonly spanId: string } | undefined;
+  const idGenerator = { generateTraceId: () => given?.traceId ?? random.generateTraceId(), generateSpanId: () => given?.spanId ?? random.generateSpanId() };
+  const provider = new BasicTracerProvider({ spanProcessors: processors, idGenerator, ...(resource ? { resource } : {}) });
   const tracer = provider.getTracer('anyport');
   const contexts = new AsyncLocalStorage<Context>();
 
@@ -133,7 +140,21 @@ export function openTracer({ processors, discreet, resource }: TracerOptions): O
     return { begun, context: trace.setSpan(from, span) };
   }
 
+  function tell({ span, traceparent, parent, began, ended, attributes, links, error }: Told): void {
+    const [, traceId = '', spanId = ''] = traceparent.split('-');
+    given = { traceId, spanId };
+    try {
+      const options = { kind: kinds[span.kind], attributes: told(attributes, discreet), links: links.flatMap(linkOf), startTime: began };
+      const late = tracer.startSpan(span.name, options, parent === undefined ? ROOT_CONTEXT : contextOf(parent));
+      if (error !== undefined) late.setAttribute('error.type', errorTypeOf(error)).setStatus({ code: SpanStatusCode.ERROR });
+      late.end(ended);
+    } finally {
+      given = undefined;
+    }
+  }
+
   return {
+    tell,
     tracer: {
       begin: (span) => start(span).begun,
       current() {

@@ -14,6 +14,9 @@ export async function openDeployment(store: Store, ids: Ids): Promise<Deployment
   const rowKey = key('deployment');
   const partition = partitionOf(collections.meta, rowKey);
   const shards = Object.fromEntries(Object.values(collections).map(({ name, shards: count }) => [name, count]));
+  // It is there at every start but the first.
+  const known = await store.get<Deployment>(partition, rowKey);
+  if (known) return checked(known.body, shards);
   try {
     const fresh: Deployment = { secret: ids.random() + ids.random(), shards };
     await store.commit(partition, { writes: [create(rowKey, fresh)] });
@@ -23,8 +26,12 @@ export async function openDeployment(store: Store, ids: Ids): Promise<Deployment
   }
   const row = await store.get<Deployment>(partition, rowKey);
   if (!row) throw new Defect('the deployment row was there and is not there');
-  for (const [name, count] of Object.entries(row.body.shards)) {
+  return checked(row.body, shards);
+}
+
+function checked(deployment: Deployment, shards: Deployment['shards']): Deployment {
+  for (const [name, count] of Object.entries(deployment.shards)) {
     if (name in shards && shards[name] !== count) throw new Defect(`the store was laid out with ${count} shards of ${name}, this program expects ${shards[name]}`);
   }
-  return row.body;
+  return deployment;
 }

@@ -89,12 +89,14 @@ export const alert = (text: string | undefined): Html | undefined => (text === u
 
 export const plural = (count: number, one: string, many = `${one}s`): string => `${formatCount(count)} ${count === 1 ? one : many}`;
 
-const counts = new Intl.NumberFormat('en-GB');
-export const formatCount = (count: number): string => counts.format(count);
+let counts: Intl.NumberFormat | undefined;
+export const formatCount = (count: number): string => (counts ??= new Intl.NumberFormat('en-GB')).format(count);
 
 /** UTC without script; the browser turns it into the reader's own time. */
 export function timeOf(at: string | number): Html {
   const date = new Date(at);
-  return html`<time datetime="${date.toISOString()}">${times.format(date)} UTC</time>`;
+  return html`<time datetime="${date.toISOString()}">${(times ??= newTimes()).format(date)} UTC</time>`;
 }
-const times = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', timeZone: 'UTC' });
+/** Made when the first page shows one: it takes longer than all else that has to be done before an answer. */
+let times: Intl.DateTimeFormat | undefined;
+const newTimes = (): Intl.DateTimeFormat => new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', timeZone: 'UTC' });

@@ -1,4 +1,4 @@
-// Runs one server of Azurite and sees that it ends well: `node keep.mjs tables|blobs PORT [FOLDER]`. Plain Node, and in a process of its own, for Azurite keeps what it was
+// Runs one server of Azurite and sees that it ends well: `node keep.mjs tables|blobs PORT [FOLDER]`; `node keep.mjs fetch` only fetches it. Plain Node, and in a process of its own, for Azurite keeps what it was
 // told only when it is ended by SIGINT, or some seconds later; and whoever started it may be gone by then, by kill -9.
 //
 // - Fetches Azurite if it is not here whole, once however many ask at a time.
@@ -18,10 +18,11 @@ const require = createRequire(import.meta.url);
 // Nobody may be there to read what is said here; that is no reason to end without saving.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 let leaving = false;
-process.stdin.on('error', leave).on('end', leave).resume();
+if (service !== 'fetch') process.stdin.on('error', leave).on('end', leave).resume();
 process.on('SIGTERM', leave).on('SIGHUP', leave);
 
 await fetched();
+if (service === 'fetch') process.exit();
 if (folder) {
   mkdirSync(folder, { recursive: true });
   await hold(join(folder, 'lock'), 60_000, `another server has the folder ${folder}`);

@@ -4,6 +4,7 @@ import { hubDefaults, queueDefaults } from '../../emulator/config.ts';
 import { startEmulator } from '../../emulator/index.ts';
 import { openLine, type Line } from '../conformance/azure.ts';
 import { tables } from '../conformance/tables.ts';
+import { sharedAzurite } from '../support/azurite.ts';
 import { createClock } from '../support/clock.ts';
 import type { Drivers, Ground } from './crashworld.ts';
 
@@ -17,6 +18,7 @@ const partitions = 2;
 const quietRounds = 150;
 
 export async function openAzureGround(): Promise<Ground> {
+  await sharedAzurite(); // the first time on a machine it is fetched, which takes longer than anybody is patient
   let underWay = 0;
   const clock = createClock(undefined, { busy: () => underWay > 0, quietRounds });
   const emulator = await startEmulator({
