@@ -38,7 +38,7 @@ export interface Azurite {
 const account = 'devstoreaccount1';
 const accountKey = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==';
 const keeper = fileURLToPath(new URL('azurite/keep.mjs', import.meta.url));
-const saveMilliseconds = 60_000;
+export const saveMilliseconds = 60_000;
 
 /** Throws `unavailable` when it cannot be fetched or started, with what it has said. */
 export async function startAzurite({ services = ['tables'], dataDir, ports = {}, say = (line) => void process.stderr.write(`${line}\n`) }: AzuriteOptions = {}): Promise<Azurite> {
@@ -102,7 +102,7 @@ function start(service: AzuriteService, port: number, folder: string | undefined
 }
 
 /** So that it does not keep us alive. */
-function release(child: ChildProcess): void {
+export function release(child: ChildProcess): void {
   child.unref();
   for (const stream of [child.stdin, child.stdout, child.stderr]) if (stream && 'unref' in stream && typeof stream.unref === 'function') stream.unref();
 }

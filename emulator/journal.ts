@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fdatasync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fdatasync, fsyncSync, ftruncateSync, linkSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { Defect, Invalid, must } from '../ports/index.ts';
@@ -48,6 +48,9 @@ export interface JournalOptions {
   readonly compactFromBytes?: number;
   readonly syncEveryMs?: number;
 }
+
+/** Somebody else has the folder at the moment. */
+export class Held extends Invalid {}
 
 const magic = Buffer.from('anyport journal 1\n');
 const nameBytesMax = 1_024;
@@ -413,19 +416,41 @@ function isAlive(pid: number): boolean {
   }
 }
 
+const attemptsMax = 20;
+
+/** It appears with its content in one step: nobody finds it empty and takes it for a dead one's. */
 function lock(path: string): () => void {
-  const mine = identity(process.pid);
-  for (let attempt = 0; attempt < 2; attempt++) {
-    try {
-      writeFileSync(path, mine, { flag: 'wx', mode: 0o600 });
-      return () => rmSync(path, { force: true });
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+  const draft = `${path}.${process.pid}`;
+  writeFileSync(draft, identity(process.pid), { mode: 0o600 });
+  try {
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      if (unless('EEXIST', () => linkSync(draft, path))) return () => rmSync(path, { force: true });
+      let holder = '';
+      if (!unless('ENOENT', () => (holder = readFileSync(path, 'utf8')))) continue;
+      const pid = Number.parseInt(holder, 10);
+      if (pid > 0 && isAlive(pid) && identity(pid) === holder) break;
+      clear(path, holder, `${draft}.dead`);
     }
-    const holder = readFileSync(path, 'utf8');
-    const pid = Number.parseInt(holder, 10);
-    if (pid > 0 && isAlive(pid) && identity(pid) === holder) break;
-    rmSync(path, { force: true });
+  } finally {
+    rmSync(draft, { force: true });
   }
-  throw new Invalid(`${path} is held: another emulator keeps its data in this folder`);
+  throw new Held(`${path} is held: another emulator keeps its data in this folder`);
+}
+
+/** Takes away the lock of one that is dead. Somebody may have been quicker, and this be his: then he gets it back. */
+function clear(path: string, dead: string, aside: string): void {
+  if (!unless('ENOENT', () => renameSync(path, aside))) return;
+  if (readFileSync(aside, 'utf8') !== dead) unless('EEXIST', () => linkSync(aside, path));
+  rmSync(aside, { force: true });
+}
+
+/** False if it failed for that reason. */
+function unless(code: string, act: () => void): boolean {
+  try {
+    act();
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === code) return false;
+    throw error;
+  }
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { PortError } from '../ports/index.ts';
-import { startAzurite } from './azurite.ts';
+import { release, saveMilliseconds, startAzurite } from './azurite.ts';
 
 /**
  * AZURE ON A LAPTOP: what a shop needs of Azure and has no address of, started beside it on free ports of 127.0.0.1: Service Bus and Event Hubs (the emulator) and e-mail (a
@@ -64,13 +64,15 @@ async function startAside(wanted: { readonly broker: boolean; readonly email: bo
   });
   unheard.catch(() => undefined);
   const said = await Promise.race([heard, unheard]);
-  child.unref();
+  release(child);
   return {
     said,
     async close() {
       child.ref();
       child.stdin.end();
+      const timer = setTimeout(() => child.kill('SIGKILL'), saveMilliseconds);
       await gone;
+      clearTimeout(timer);
     },
   };
 }

@@ -72,10 +72,16 @@ function late<Driver extends { close(): Promise<void> }>(what: string, open: () 
   };
 }
 
+/** Its one address is of this machine: a key that opens everything for good goes nowhere else. */
+function isLocal(connectionString: string): boolean {
+  const addresses = [...connectionString.matchAll(/(?:^|;)\s*Endpoint\s*=\s*([^;]*)/gi)].map(([, address]) => address!.trim());
+  return addresses.length === 1 && /^sb:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?\/?$/i.test(addresses[0]!);
+}
+
 function namespaceOf({ fullyQualifiedNamespace, credential, connectionString }: { [Name in keyof NamespaceOptions]: NamespaceOptions[Name] | undefined }): () => Promise<Namespace> {
   if ((fullyQualifiedNamespace === undefined) === (connectionString === undefined)) throw new Invalid('a namespace is reached by its name or by a connection string, and not by both');
   if (connectionString !== undefined) {
-    if (!/(^|;)\s*Endpoint=sb:\/\/[^;]/i.test(connectionString)) throw new Invalid('a connection string has an Endpoint=sb://');
+    if (!isLocal(connectionString)) throw new Invalid('a connection string has an Endpoint=sb:// on this machine; a namespace in the cloud is reached by its name, with an identity and without a key');
     return () => Promise.resolve({ connectionString });
   }
   if (!/^[A-Za-z0-9.-]{3,200}$/.test(fullyQualifiedNamespace!)) throw new Invalid('a namespace has a name like shop.servicebus.windows.net');
