@@ -192,6 +192,8 @@ function appSettings(): { readonly name: string; readonly value: string }[] {
     // An address that opens nothing: the component takes what is said by the app's identity alone.
     APPLICATIONINSIGHTS_CONNECTION_STRING: setting(referred(insights, 'ConnectionString')),
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD',
+    // The exporter's own reports to its maker are not ours to send.
+    APPLICATION_INSIGHTS_NO_STATSBEAT: 'true',
     // The triggers.
     [`${connections.serviceBus}__fullyQualifiedNamespace`]: namespaceOf('serviceBus'),
     [`${connections.eventHubs}__fullyQualifiedNamespace`]: namespaceOf('eventHubs'),

@@ -169,7 +169,7 @@ export async function partitionWith(stream: Stream, name: string, partitionkey: 
 export async function nowFrom<Answer>(waiting: Promise<Answer>): Promise<Answer> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('it still waits')), 1_000);
+    timer = setTimeout(() => reject(new Error('it still waits')), 4_000);
   });
   return Promise.race([waiting, late]).finally(() => clearTimeout(timer));
 }
