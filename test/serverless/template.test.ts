@@ -217,6 +217,7 @@ describe('the template of the infrastructure', () => {
     const settings = (propertiesOf(of('Microsoft.Web/sites')[0])['siteConfig'] as { appSettings: { name: string; value: string }[] }).appSettings;
     const env = Object.fromEntries(settings.map(({ name, value }) => [name, value]));
     expect(Object.keys(env).length).to.equal(settings.length);
+    expect(env['APPLICATION_INSIGHTS_NO_STATSBEAT']).to.equal('true');
     const { adapters, azure, adminToken, secrets, sampleCatalogue } = parseSettings(env);
     expect(new Set(Object.values(adapters))).to.deep.equal(new Set(['azure']));
     expect(azure.serviceBus).to.match(/^anyport-[0-9a-f]+-bus\.servicebus\.windows\.net$/);
