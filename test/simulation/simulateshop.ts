@@ -11,14 +11,13 @@ import { deathsMax, dropFirst, parkedItems, parkedKeys, retryNow, type Head, typ
 import type { AnyService, Kernel, Reply } from '../../core/kernel/service.ts';
 import { notification } from '../../core/notification/index.ts';
 import type { OrderView, PlaceOrder } from '../../core/order/events.ts';
-import { order } from '../../core/order/index.ts';
 import { statusOf } from '../../core/order/order.ts';
 import type { ProductView } from '../../core/product/events.ts';
 import { product } from '../../core/product/index.ts';
 import { shipping } from '../../core/shipping/index.ts';
 import { troubleOf } from '../../core/shipping/shipment.ts';
-import { website } from '../../core/website/index.ts';
 import { openKernel } from '../../handlers/container.ts';
+import { services as allServices } from '../../handlers/index.ts';
 import { startPump, type Pump } from '../../handlers/pump.ts';
 import {
   Defect, Invalid, PortError, isMalformed, isRefusal, isTransient, openMailer, openQueue, openStore, openStream, partitionOf, partitionsOf, timestamp,
@@ -71,7 +70,6 @@ export interface RunOptions {
   readonly store?: (driver: StoreDriver) => StoreDriver;
 }
 
-const allServices: readonly AnyService[] = [order, inventory, product, shipping, notification, website];
 const start = Date.parse('2026-11-20T09:00:00.000Z');
 const secret = 'a secret of the carrier';
 const settleSeconds = 8 * 3_600;

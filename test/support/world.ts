@@ -5,15 +5,12 @@ import { collections, queues, services as names, streams, subscriptions } from '
 import { inventory } from '../../core/inventory/index.ts';
 import type { Document } from '../../core/kernel/execute.ts';
 import type { AnyService, Kernel, Reply } from '../../core/kernel/service.ts';
-import { notification } from '../../core/notification/index.ts';
 import type { OrderView } from '../../core/order/events.ts';
-import { order } from '../../core/order/index.ts';
 import { statusOf, type Order } from '../../core/order/order.ts';
 import { product } from '../../core/product/index.ts';
 import { shipping } from '../../core/shipping/index.ts';
-import { website } from '../../core/website/index.ts';
 import { openShop, type Shop } from '../../handlers/container.ts';
-import { handlers } from '../../handlers/index.ts';
+import { handlers, services as allServices } from '../../handlers/index.ts';
 import { goOn } from '../../handlers/local.ts';
 import { startPump, type Pump } from '../../handlers/pump.ts';
 import { parseSettings } from '../../handlers/settings.ts';
@@ -78,8 +75,6 @@ export interface WorldOptions {
   /** Traces are collected, and the carrier's notices go through the door's whole chain. */
   readonly tracer?: Tracer;
 }
-
-const allServices: readonly AnyService[] = [order, inventory, product, shipping, notification, website];
 
 export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const { seed = 1, profile, still = false, services = allServices } = options;
