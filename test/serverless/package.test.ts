@@ -10,6 +10,7 @@ import { functions, type FunctionRow } from '../../handlers/functions.ts';
 import { bundle, entry, zipped, type Files } from '../../serverless/bundle.ts';
 import { Complaint, invokeLocal, pack, triggerOf, type Serverless } from '../../serverless/commands.ts';
 import { eventOf, handlerOf, isCurrent, serverlessYml } from '../../serverless/generate.ts';
+import { golden } from '../../serverless/golden.ts';
 import { openApp, type App } from '../../serverless/invoke.ts';
 import { template } from '../../serverless/template.ts';
 import type { Outcome } from '../../serverless/worker.ts';
@@ -71,6 +72,10 @@ describe('the package of Azure Functions', function () {
       if (row.kind === 'http') expect(declared(row.name, row.door && doors[row.door])).to.include(statusOf(outcome), row.name);
       if (isMessage(row)) expect(await app.invoke(row.name, payload(`${row.name}.batch`)), `${row.name}, a batch`).to.deep.equal({ returned: true });
     }
+  });
+
+  it('is given what brokers hand over as the samples of the contracts say it', () => {
+    for (const [file, content] of golden()) expect(readFileSync(join(payloads, file), 'utf8'), file).to.equal(content);
   });
 
   it('has heard what those payloads say', async () => {
