@@ -173,6 +173,11 @@ const of = <const D extends z.ZodType>(reply: D) => ({ params: byFinding, replie
 const retryOne = { params: byFinding, replies: { 202: null }, refuses: [404, 409] } as const;
 const retryMany = { body: RetryAll, replies: { 202: Retried } } as const;
 const resolveOne = { params: byFinding, body: Why, replies: { 204: null }, refuses: [404, 409] } as const;
+/** What a form leaves empty comes as an empty text. Prices come as people type them; the page says what is wrong with one. */
+const ShelfQuery = z.object({
+  q: z.string().trim().max(200).optional(), after: After, stock: z.enum(['', 'available', 'out']).optional(), min: z.string().trim().max(20).optional(),
+  max: z.string().trim().max(20).optional(), sort: z.enum(['', 'price', '-price', 'name']).optional(),
+});
 // Generic, so that what a page is given keeps its type; `Partial<Door>` alone would forget whose door it is.
 const page = <const Extra extends Partial<Door> = object>(path: string, summary: string, extra?: Extra) =>
   ({ service: 'website', method: 'GET', path, summary, page: true, replies: { 200: html }, ...(extra as Extra) }) as const;
@@ -215,13 +220,14 @@ export const doors = {
   auditShop: desk('GET', '/audit', 'Do stock, orders, parcels and letters agree?', { replies: { 200: AuditView } }),
   sayByHand: desk('POST', '/messages', 'Put a message on a channel by hand', { body: SayByHand, replies: { 202: SaidByHand }, refuses: [409, 422] }),
   metrics: { service: 'operations', method: 'GET', path: '/metrics', summary: 'What can be counted, in the text format of Prometheus', admin: 'loopback', text: true, replies: { 200: z.string() } },
-  homePage: page('/', 'The catalogue', { query: z.object({ q: z.string().trim().max(200).optional(), after: After }) }),
+  homePage: page('/', 'The catalogue', { query: ShelfQuery }),
   productPage: page('/products/{sku}', 'One product', { params: bySku, refuses: [404] }),
   basketPage: page('/basket', 'The basket'),
   changeBasket: form('/basket', 'Put into or change the basket', { replies: { 303: null, 422: html } }),
   checkoutPage: page('/checkout', 'Address and order'),
   checkOut: form('/checkout', 'Place the order', { replies: { 303: null, 422: html } }),
   orderPage: page('/orders/{id}', 'Where an order is', { params: byOrder, refuses: [404] }),
+  orderNews: { service: 'website', method: 'GET', path: '/orders/{id}/news', summary: 'Server-sent events while an order moves; 204 where they cannot be had', params: byOrder, text: true, replies: { 200: z.string(), 204: null }, refuses: [404] },
   cancelFromPage: form('/orders/{id}/cancel', 'Cancel from the page', { params: byOrder, refuses: [404, 409] }),
   mailboxPage: page('/mailbox', 'The letters kept on this machine', { query: z.object({ after: After }), refuses: [404] }),
   letterPage: page('/mailbox/{key}', 'One letter', { params: z.object({ key: z.string().regex(/^[a-z0-9.]{1,60}$/, 'must be a letter') }), refuses: [404] }),

@@ -4,11 +4,21 @@ const formats = new Map<string, { format: Intl.NumberFormat; digits: number }>()
 
 /** `£2.55`, `¥300`: minor units are counted in the currency's own digits. Formatters are kept, because making one costs a hundred times more than using it. */
 export function formatMoney({ amount, currency }: Money, locale = 'en-GB'): string {
+  const { format, digits } = knownFor(currency, locale);
+  return format.format(amount / 10 ** digits);
+}
+
+/** 255 pence are 2.55, 300 yen are 300: what people type when they mean a price. */
+export function inUnits({ amount, currency }: Money): number {
+  return amount / 10 ** knownFor(currency, 'en-GB').digits;
+}
+
+function knownFor(currency: string, locale: string): { format: Intl.NumberFormat; digits: number } {
   let known = formats.get(locale + currency);
   if (!known) {
     const format = new Intl.NumberFormat(locale, { style: 'currency', currency });
     known = { format, digits: format.resolvedOptions().maximumFractionDigits ?? 2 };
     if (formats.size < 500) formats.set(locale + currency, known);
   }
-  return known.format.format(amount / 10 ** known.digits);
+  return known;
 }

@@ -12,6 +12,8 @@ export interface HttpAnswer {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | Uint8Array;
+  /** What a host that can keep a connection open sends instead, with 200; the others send the answer as it is, a 204. */
+  readonly stream?: { readonly type: string; readonly events: (signal: AbortSignal) => AsyncIterable<string> };
 }
 
 /** Why a request is not answered as wished. */

@@ -1,14 +1,11 @@
 import { Container, type ResolutionContext } from 'inversify';
 import type { DemoCarrier, Post } from '../adapters/carriers/carrier.ts';
 import { noticeReaders } from '../adapters/carriers/index.ts';
-import type { AzureQueue } from '../adapters/azure/index.ts';
-import type { Taken } from '../adapters/azure/mailer.ts';
 import type { Embedded } from '../adapters/embedded/index.ts';
 import type { Memory } from '../adapters/memory/index.ts';
 import type { Telemetry } from '../adapters/otel/index.ts';
 import { systemClock, systemIds } from '../adapters/system/index.ts';
-import { queues, streams, subscriptions } from '../core/flow.ts';
-import type { Laptop } from '../emulator/laptop.ts';
+import { queues, streams } from '../core/flow.ts';
 import { openDeployment } from '../core/kernel/deployment.ts';
 import { createRelay, type Relay } from '../core/kernel/relay.ts';
 import type { Kernel, Published } from '../core/kernel/service.ts';
@@ -16,10 +13,11 @@ import { mails } from '../core/notification/index.ts';
 import { cancelOrder, findOrder, placeOrder } from '../core/order/index.ts';
 import { publishedProducts, sayProductsAgain } from '../core/product/index.ts';
 import {
-  PortError, openMailer, openQueue, openStore, openStream, traced,
+  openMailer, openQueue, openStore, openStream, traced,
   type Clock, type Ids, type Log, type MailerDriver, type MessagingSystem, type Ports, type QueueDriver, type StoreDriver, type StreamDriver, type Tracer,
 } from '../ports/index.ts';
-import { isPrivate, laptopFolder, laptopNeeds, type Family, type ShopSettings } from './settings.ts';
+import type { Chore, Cloud, Ground } from './clouds/cloud.ts';
+import { isPrivate, type Family, type ShopSettings } from './settings.ts';
 
 /**
  * THE COMPOSITION ROOT: the one place that knows which family stands behind which port. Everything is made when it is first asked for, so a family that nobody uses is
@@ -33,12 +31,6 @@ export interface Shop {
   /** What a family wants done now and then, besides what every shop does. */
   readonly chores: readonly Chore[];
   close(): Promise<void>;
-}
-
-export interface Chore {
-  readonly name: string;
-  readonly everySeconds: number;
-  readonly tick: () => Promise<unknown>;
 }
 
 /** What a host may bring itself: a test its clock, the local host its way to the webhook. */
@@ -66,7 +58,8 @@ const it = {
   log: Symbol.for('log'),
   memory: Symbol.for('memory'),
   embedded: Symbol.for('embedded'),
-  laptop: Symbol.for('laptop'),
+  azure: Symbol.for('azure'),
+  aws: Symbol.for('aws'),
   store: Symbol.for('store'),
   queue: Symbol.for('queue'),
   stream: Symbol.for('stream'),
@@ -98,21 +91,14 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
     return embedded;
   });
 
-  container.bind<Laptop>(it.laptop).toDynamicValue(async () => {
-    const { startLaptop } = await import('../emulator/laptop.ts');
-    const laptop = await startLaptop({ ...laptopNeeds(settings), dataDir: laptopFolder(settings.dataDir) });
-    closers.push(() => laptop.close());
-    return laptop;
-  });
-  const azure = azureDrivers(settings, { closers, chores });
+  const ground = ({ get }: ResolutionContext): Ground => ({ clock: get<Clock>(it.clock), closers, chores });
+  container.bind<Cloud>(it.azure).toDynamicValue(async (context) => (await import('./clouds/azure.ts')).azureCloud(settings, ground(context)));
 
-  const family = async (context: ResolutionContext, name: Family): Promise<Embedded | Memory> =>
-    name === 'memory' ? context.getAsync<Memory>(it.memory) : context.getAsync<Embedded>(it.embedded);
   const { store, queue, stream, mailer } = settings.adapters;
-  container.bind<StoreDriver>(it.store).toDynamicValue(async (context) => (store === 'azure' ? azure.store(context) : (await family(context, store)).store));
-  container.bind<QueueDriver>(it.queue).toDynamicValue(async (context) => (queue === 'azure' ? azure.queue(context) : (await family(context, queue)).queue));
-  container.bind<StreamDriver>(it.stream).toDynamicValue(async (context) => (stream === 'azure' ? azure.stream(context) : (await family(context, stream)).stream));
-  container.bind<MailerDriver>(it.mailer).toDynamicValue((context) => (mailer === 'azure' ? azure.mailer(context) : openMailerDriver(settings, context, closers)));
+  container.bind<StoreDriver>(it.store).toDynamicValue(async (context) => (isCloud(store) ? (await cloud(context, store)).store() : (await family(context, store)).store));
+  container.bind<QueueDriver>(it.queue).toDynamicValue(async (context) => (isCloud(queue) ? (await cloud(context, queue)).queue() : (await family(context, queue)).queue));
+  container.bind<StreamDriver>(it.stream).toDynamicValue(async (context) => (isCloud(stream) ? (await cloud(context, stream)).stream() : (await family(context, stream)).stream));
+  container.bind<MailerDriver>(it.mailer).toDynamicValue(async (context) => (isCloud(mailer) ? (await cloud(context, mailer)).mailer() : openMailerDriver(settings, context, closers)));
   container.bind<DemoCarrier>(it.carrier).toDynamicValue(async ({ get, getAsync }) => {
     const { demoCarrier } = await import('../adapters/carriers/carrier.ts');
     return demoCarrier({
@@ -150,7 +136,12 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
   }
 }
 
-type Telling = { readonly log: Log; readonly kernel: () => Kernel | undefined; readonly settlers: (() => Promise<void>)[] } & Pick<Opened, 'closers'> & Pick<Surroundings, 'answered'>;
+type CloudName = 'azure' | 'aws';
+const isCloud = (family: Family): family is CloudName => family === 'azure' || family === 'aws';
+const cloud = async ({ getAsync }: ResolutionContext, name: CloudName): Promise<Cloud> => getAsync<Cloud>(it[name]);
+const family = async ({ getAsync }: ResolutionContext, name: Family): Promise<Embedded | Memory> => (name === 'memory' ? getAsync<Memory>(it.memory) : getAsync<Embedded>(it.embedded));
+
+type Telling = { readonly log: Log; readonly kernel: () => Kernel | undefined; readonly settlers: (() => Promise<void>)[] } & Pick<Ground, 'closers'> & Pick<Surroundings, 'answered'>;
 
 /** Nobody collects: then nothing of it is loaded, and the ports are what they are. */
 async function openTracer(settings: ShopSettings, { answered, closers, settlers, ...telling }: Telling): Promise<Tracer | undefined> {
@@ -182,7 +173,7 @@ async function openTelemetry({ telemetry }: ShopSettings, { log, kernel }: Pick<
   return openAll({ ...(otlpEndpoint === undefined ? {} : { otlpEndpoint }), ...(applicationInsights === undefined ? {} : { applicationInsights }), ...(credential ? { credential } : {}), discreet: masked, gather, log });
 }
 
-const systemOf = (family: Family, azure: MessagingSystem): MessagingSystem => (family === 'azure' ? azure : 'anyport');
+const systemOf = (family: Family, clouds: Readonly<Record<CloudName, MessagingSystem>>): MessagingSystem => (isCloud(family) ? clouds[family] : 'anyport');
 
 async function createKernel(settings: ShopSettings, { get, getAsync }: ResolutionContext, { shopUrl, tracer, answered }: Pick<Surroundings, 'shopUrl' | 'answered'> & { readonly tracer: Tracer | undefined }): Promise<Kernel> {
   const ports: Ports = {
@@ -204,8 +195,8 @@ async function createKernel(settings: ShopSettings, { get, getAsync }: Resolutio
     },
   };
   const { queue, stream } = settings.adapters;
-  const isFar = queue === 'azure' || stream === 'azure';
-  return openKernel(tracer ? traced(ports, tracer, { queue: systemOf(queue, 'servicebus'), stream: systemOf(stream, 'eventhubs') }) : ports, isFar ? answered : undefined);
+  const isFar = isCloud(queue) || isCloud(stream);
+  return openKernel(tracer ? traced(ports, tracer, { queue: systemOf(queue, { azure: 'servicebus', aws: 'aws_sqs' }), stream: systemOf(stream, { azure: 'eventhubs', aws: 'aws_kinesis' }) }) : ports, isFar ? answered : undefined);
 }
 
 /** The kernel over ports that are open already. */
@@ -235,60 +226,6 @@ function answeringFirst(relay: Relay, answered: () => Promise<void> | undefined)
       else await passed();
     },
   };
-}
-
-interface Opened {
-  readonly closers: (() => void | Promise<void>)[];
-  readonly chores: Chore[];
-}
-
-const drainEverySeconds = 30;
-/** The consumer groups of a hub: one for each service that listens. */
-const listenersOf = (stream: string): string[] => subscriptions.filter(({ channel }) => channel === stream).map(({ service }) => service);
-
-/** The Azure family, service by service: each from the address that is set, or else on this machine. */
-function azureDrivers({ azure, shopName }: ShopSettings, { closers, chores }: Opened) {
-  const laptop = async ({ getAsync }: ResolutionContext): Promise<Laptop> => getAsync<Laptop>(it.laptop);
-  const kept = <Driver extends { close(): void | Promise<void> }>(driver: Driver): Driver => {
-    closers.push(() => driver.close());
-    return driver;
-  };
-  /** Names are reached with the identity of the program, connection strings are of servers on this machine. */
-  const namespace = (address: string) => (address.includes(';') ? { connectionString: address } : { fullyQualifiedNamespace: address });
-  const endpoint = (address: string) => (/^https:\/\/[^;]*$/.test(address) ? { endpoint: address } : { connectionString: address });
-  return {
-    async store(context: ResolutionContext): Promise<StoreDriver> {
-      const { openAzureStore } = await import('../adapters/azure/store.ts');
-      return kept(await openAzureStore({ ...endpoint(azure.tables ?? (await laptop(context)).tables!), table: azure.table, clock: context.get<Clock>(it.clock) }));
-    },
-    async queue(context: ResolutionContext): Promise<QueueDriver> {
-      const { openAzureQueue } = await import('../adapters/azure/index.ts');
-      const driver: AzureQueue = kept(await openAzureQueue({ ...namespace(azure.serviceBus ?? (await laptop(context)).broker!), clock: context.get<Clock>(it.clock) }));
-      for (const name of queues) chores.push({ name: `drain ${name}`, everySeconds: drainEverySeconds, tick: () => driver.drainDeadLetters(name) });
-      return driver;
-    },
-    async stream(context: ResolutionContext): Promise<StreamDriver> {
-      const { openAzureStream } = await import('../adapters/azure/index.ts');
-      return kept(await openAzureStream({ ...namespace(azure.eventHubs ?? (await laptop(context)).broker!), clock: context.get<Clock>(it.clock), consumerGroups: listenersOf }));
-    },
-    async mailer(context: ResolutionContext): Promise<MailerDriver> {
-      const { mailboxOf, openAzureMailer } = await import('../adapters/azure/mailer.ts');
-      const local = azure.email === undefined ? (await laptop(context)).email! : undefined;
-      const driver = kept(await openAzureMailer({ ...endpoint(azure.email ?? local!), from: azure.emailFrom, clock: context.get<Clock>(it.clock) }));
-      return local === undefined ? driver : { ...driver, mailbox: mailboxOf((id) => letterAt(local, id), { name: shopName, address: azure.emailFrom }) };
-    },
-  };
-}
-
-/** A letter that the stand-in on this machine has taken. */
-async function letterAt(connectionString: string, operationId: string): Promise<Taken | undefined> {
-  const address = /endpoint=([^;]+)/.exec(connectionString)![1]!;
-  const response = await fetch(new URL(`letters/${operationId}`, address)).catch((cause: unknown) => {
-    throw new PortError('throttled', 'the stand-in for e-mail does not answer', { cause });
-  });
-  if (response.status === 404) return undefined;
-  if (!response.ok) throw new PortError('throttled', `the stand-in for e-mail answers ${response.status}`);
-  return (await response.json()) as Taken;
 }
 
 /** Letters are other people's: they can be read here only where nobody else can come in. */

@@ -122,6 +122,7 @@ function answerOf(door: Door, reply: Reply, { ids, settings }: Kernel): HttpAnsw
   if ('json' in reply) return answer(status, jsonType, JSON.stringify(reply.json), headers);
   if ('html' in reply) return answer(status, htmlType, reply.html, headers);
   if ('text' in reply) return answer(status, reply.type, reply.text);
+  if ('stream' in reply) return { ...answer(204, undefined, ''), stream: { type: reply.type, events: reply.stream } };
   return answer(status, undefined, '', headers);
 }
 

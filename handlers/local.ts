@@ -11,7 +11,7 @@ import { services } from './index.ts';
 import { startPump, type Pump } from './pump.ts';
 import { loadSamples } from './samples.ts';
 import { startServer, type Server } from './server.ts';
-import { WrongSetting, isAlone, isMixed, isPrivate, laptopNeeds, parseSettings, settingRows, type ShopSettings } from './settings.ts';
+import { WrongSetting, awsNeeds, azureNeeds, isAlone, isMixed, isPrivate, parseSettings, settingRows, type ShopSettings } from './settings.ts';
 
 /** THE LOCAL HOST: all six services, the demo carrier and the web server in one process. `npm start` runs this file. */
 
@@ -97,20 +97,22 @@ function help(): string {
 function whereLettersAre({ adapters: { mailer }, ...settings }: ShopSettings, url: string): string {
   if (mailer === 'smtp') return 'sent by SMTP';
   if (mailer === 'azure' && settings.azure.email !== undefined) return 'sent by Azure Communication Services';
+  if (mailer === 'aws' && settings.aws.ses !== undefined) return `sent by SES in ${settings.aws.ses}`;
   if (isPrivate(settings)) return `${url}/mailbox`;
   return mailer === 'memory' ? 'in memory' : `${settings.dataDir}/mailbox`;
 }
 
 function whereDataIs(settings: ShopSettings): string {
-  const { adapters: { store }, azure, dataDir } = settings;
+  const { adapters: { store }, azure, aws, dataDir } = settings;
   if (store === 'memory') return 'in memory; gone when this process ends';
+  if (store === 'aws' && aws.dynamodb !== undefined) return `table ${aws.table} in ${aws.dynamodb}`;
   return store === 'azure' && azure.tables !== undefined ? azure.tables : dataDir;
 }
 
 /** Which of Azure's services are really there, and which are played by this machine. */
 function azureLines(settings: ShopSettings): string[] {
   const { adapters, azure } = settings;
-  const needs = laptopNeeds(settings);
+  const needs = azureNeeds(settings);
   const played = [...(needs.broker ? ['Service Bus and Event Hubs by the emulator'] : []), ...(needs.tables ? ['Table Storage by Azurite'] : []), ...(needs.email ? ['e-mail by a stand-in'] : [])];
   const real = [
     ...(adapters.queue === 'azure' ? [azure.serviceBus] : []), ...(adapters.stream === 'azure' ? [azure.eventHubs] : []), ...(adapters.store === 'azure' ? [azure.tables] : []), ...(adapters.mailer === 'azure' ? [azure.email] : []),
@@ -118,8 +120,22 @@ function azureLines(settings: ShopSettings): string[] {
   return [...(played.length > 0 ? [`on this machine: ${played.join(', ')}`] : []), ...new Set(real)];
 }
 
+/** The same of AWS's. */
+function awsLines(settings: ShopSettings): string[] {
+  const { adapters: { queue, stream, store, mailer }, aws } = settings;
+  const needs = awsNeeds(settings);
+  const played = [
+    ...(needs.queues ? ['SQS by fauxqs'] : []), ...(needs.streams ? ['Kinesis by kinesalite'] : []), ...(needs.store ? ['DynamoDB by DynamoDB Local'] : []), ...(needs.email ? ['SES by aws-ses-v2-local'] : []),
+  ];
+  const real = [
+    ...(queue === 'aws' && aws.sqs ? [`SQS in ${aws.sqs}`] : []), ...(stream === 'aws' && aws.kinesis ? [`Kinesis in ${aws.kinesis}`] : []),
+    ...(store === 'aws' && aws.dynamodb ? [`DynamoDB in ${aws.dynamodb}`] : []), ...(mailer === 'aws' && aws.ses ? [`SES in ${aws.ses}`] : []),
+  ];
+  return [...(played.length > 0 ? [`on this machine: ${played.join(', ')}`] : []), ...(real.length > 0 ? [real.join(', ')] : [])];
+}
+
 function banner({ url, adminToken }: Local, settings: ShopSettings, milliseconds: number): string {
-  const servers = azureLines(settings);
+  const named = (name: string, lines: readonly string[]): string[] => lines.map((line, i) => `  ${(i === 0 ? name : '').padEnd(9)} ${line}`);
   const lines = [
     '',
     `  ${settings.shopName} is open`,
@@ -129,7 +145,8 @@ function banner({ url, adminToken }: Local, settings: ShopSettings, milliseconds
     `  API       ${url}/openapi.json  ·  events ${url}/asyncapi.json`,
     ...(settings.adminToken ? [] : [`  Admin     Authorization: Bearer ${adminToken}`]),
     `  Data      ${whereDataIs(settings)}`,
-    ...servers.map((line, i) => `  ${i === 0 ? 'Azure' : '     '}     ${line}`),
+    ...named('Azure', azureLines(settings)),
+    ...named('AWS', awsLines(settings)),
     ...(isMixed(settings.adapters) ? ['', '  Warning   some ports forget on a crash and others do not: orders can get lost. For experiments only.'] : []),
     '',
     `  Started in ${milliseconds} ms. Ctrl-C stops it.`,

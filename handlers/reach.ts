@@ -3,7 +3,7 @@ import { doors, type Door, type DoorName } from '../core/flow.ts';
 import { PortError } from '../ports/index.ts';
 import { findAddress, type Address } from './address.ts';
 import type { Shop } from './container.ts';
-import { WrongSetting, isAlone, laptopFolder, parseSettings, type ShopSettings } from './settings.ts';
+import { WrongSetting, awsFolder, azureFolder, isAlone, parseSettings, type ShopSettings } from './settings.ts';
 
 /**
  * REACHING THE DESK: the doors of a shop, wherever it is. A shop that runs is asked over HTTP; where none runs its store is opened in this process, and the same doors
@@ -118,11 +118,11 @@ async function inProcess(settings: ShopSettings): Promise<Desk> {
   };
 }
 
-/** A store in Azure is there; those on this machine are, when their files are. */
+/** A store in a cloud is there; those on this machine are, when their files are. */
 async function hasData(settings: ShopSettings): Promise<boolean> {
   const { databaseFile } = await import('../adapters/embedded/database.ts');
   if (settings.adapters.store === 'embedded') return existsSync(databaseFile(settings.dataDir));
-  return !isAlone(settings) || existsSync(laptopFolder(settings.dataDir));
+  return !isAlone(settings) || existsSync((settings.adapters.store === 'aws' ? awsFolder : azureFolder)(settings.dataDir));
 }
 
 /** Never makes a store, and never one that would forget what it is told. */

@@ -39,6 +39,9 @@ export interface ServerOptions {
   readonly connectionsMax?: number;
   readonly connectionsPerNetworkMax?: number;
   readonly closeSecondsMax?: number;
+  /** Answers that go on, at once; who comes after gets the short one, and asks again by himself. */
+  readonly streamsMax?: number;
+  readonly streamsPerNetworkMax?: number;
 }
 
 const headersMax = 100;
@@ -66,14 +69,15 @@ export async function startServer(options: ServerOptions): Promise<Server> {
   server.maxConnections = options.connectionsMax ?? 2_000;
   if (options.context.rateLimit !== false) shareConnections(server, options.connectionsPerNetworkMax ?? 500);
   server.on('clientError', complain);
+  const streams = openStreams(options);
   const drain = drainable(server, closeSecondsMax);
-  const answered = (request: IncomingMessage, response: ServerResponse): void => void serve(request, response, find, options);
+  const answered = (request: IncomingMessage, response: ServerResponse): void => void serve(request, response, find, options, streams);
   server.on('request', answered);
   server.on('checkExpectation', answered); // an expectation that is not 100-continue
   await listening(server, port, host);
   server.on('error', (error) => options.log.warn({ error }, 'a connection could not be taken'));
   const { port: taken } = server.address() as AddressInfo;
-  return { port: taken, url: `http://${host.includes(':') ? `[${host}]` : host}:${taken}`, close: drain };
+  return { port: taken, url: `http://${host.includes(':') ? `[${host}]` : host}:${taken}`, close: () => (streams.end(), drain()) };
 }
 
 /** One network holds so many connections at the most: who opens more is hung up on, and the others still come in. */
@@ -111,11 +115,12 @@ function unheard(error: NodeJS.ErrnoException, port: number, host: string): Erro
 
 // ---------------------------------------------------------------- one request
 
-async function serve(request: IncomingMessage, response: ServerResponse, find: Find, options: ServerOptions): Promise<void> {
+async function serve(request: IncomingMessage, response: ServerResponse, find: Find, options: ServerOptions, streams: Streams): Promise<void> {
   const { log } = options;
   try {
     const result = await answerTo(request, find, options);
     if (result.status === 413 || result.status === 417) response.setHeader('connection', 'close');
+    if (result.stream && request.method === 'GET' && (await streams.send(request, response, result))) return;
     await send(request, response, result);
   } catch (error) {
     if (request.destroyed && !request.complete) return; // gone, or thrown out because it was too slow
@@ -198,6 +203,62 @@ async function send(request: IncomingMessage, response: ServerResponse, given: H
   const bytes = typeof body === 'string' ? Buffer.from(body) : body;
   response.writeHead(status, { ...headers, ...(status === 204 || status === 304 ? {} : { 'content-length': bytes.byteLength }) });
   response.end(bytes); // node:http itself keeps the body back where there must be none: HEAD, 204, 304
+}
+
+// ---------------------------------------------------------------- answers that go on
+
+interface Streams {
+  /** False: there is no place, and nothing has been sent. */
+  send(request: IncomingMessage, response: ServerResponse, given: HttpAnswer): Promise<boolean>;
+  end(): void;
+}
+
+/** Each ends with its reader, with its source, or with the server, whichever comes first. What the reader does not fetch is waited for, not heaped up. */
+function openStreams({ streamsMax = 500, streamsPerNetworkMax = 50, context, log }: ServerOptions): Streams {
+  const open = new Map<AbortController, string>();
+  let ended = false;
+  const full = (network: string): boolean => {
+    if (ended || open.size >= streamsMax) return true;
+    return context.rateLimit !== false && [...open.values()].filter((each) => each === network).length >= streamsPerNetworkMax;
+  };
+  return {
+    async send(request, response, { headers, stream }) {
+      const network = networkOf(request.socket.remoteAddress ?? '');
+      if (!stream || full(network)) return false;
+      const stop = new AbortController();
+      open.set(stop, network);
+      response.once('close', () => stop.abort());
+      try {
+        response.writeHead(200, { ...headers, 'content-type': stream.type, 'x-accel-buffering': 'no' });
+        for await (const piece of stream.events(stop.signal)) {
+          if (stop.signal.aborted) break;
+          if (!response.write(piece)) await drained(response, stop.signal);
+        }
+      } catch (error) {
+        if (!stop.signal.aborted) log.warn({ error }, 'an answer that goes on has ended early');
+      } finally {
+        open.delete(stop);
+        response.end();
+      }
+      return true;
+    },
+    end() {
+      ended = true;
+      for (const stop of open.keys()) stop.abort();
+    },
+  };
+}
+
+function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off('drain', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    response.once('drain', done);
+    signal.addEventListener('abort', done);
+  });
 }
 
 const brotli = promisify(brotliCompress);

@@ -6,7 +6,7 @@ export class WrongSetting extends Error {
 }
 
 export type PortName = 'queue' | 'stream' | 'store' | 'mailer';
-export type Family = 'embedded' | 'memory' | 'azure' | 'smtp';
+export type Family = 'embedded' | 'memory' | 'azure' | 'aws' | 'smtp';
 
 export interface ShopSettings {
   readonly port: number;
@@ -19,6 +19,7 @@ export interface ShopSettings {
   readonly smtpUrl: string | undefined;
   readonly smtpFrom: string;
   readonly azure: AzureSettings;
+  readonly aws: AwsSettings;
   readonly carrier: 'demo';
   readonly demoCarrierDeliversAfterSeconds: number;
   readonly demoCarrierSpeaks: Speech;
@@ -46,6 +47,17 @@ export interface AzureSettings {
   readonly email: string | undefined;
   readonly emailFrom: string;
 }
+/** Where the services are: a region of the cloud (`eu-central-1`), or the URL of a server on this machine. `undefined`: one is started on this machine. */
+export interface AwsSettings {
+  readonly sqs: string | undefined;
+  readonly kinesis: string | undefined;
+  readonly dynamodb: string | undefined;
+  readonly ses: string | undefined;
+  /** Queues and streams are called `<prefix>-<name>`. */
+  readonly prefix: string;
+  readonly table: string;
+  readonly emailFrom: string;
+}
 export type Speech = 'demo' | 'easypost' | 'shippo' | 'aftership';
 
 interface Row {
@@ -58,7 +70,7 @@ export const settingRows: readonly Row[] = [
   { name: 'PORT', fallback: '3000', meaning: 'TCP port of pages and API; 0 takes a free one' },
   { name: 'HOST', fallback: '127.0.0.1', meaning: 'address to listen on; 0.0.0.0 lets others in, and closes the mailbox page' },
   { name: 'DATA_DIR', fallback: '.data', meaning: 'folder for everything that has to last' },
-  { name: 'ADAPTERS', fallback: 'embedded', meaning: 'embedded | memory | azure, or one per port: queue=azure,stream=memory,store=embedded,mailer=embedded|memory|azure|smtp' },
+  { name: 'ADAPTERS', fallback: 'embedded', meaning: 'embedded | memory | azure | aws, or one per port: queue=aws,stream=azure,store=embedded,mailer=embedded|memory|azure|aws|smtp' },
   { name: 'ADMIN_TOKEN', fallback: '', meaning: 'bearer token of the admin API, 16 characters or more; none: a random one, printed at start' },
   { name: 'SHOP_NAME', fallback: 'Anyport', meaning: 'name in pages and letters' },
   { name: 'SHOP_URL', fallback: '', meaning: 'where customers reach the shop, for links in letters; none: http://localhost:PORT' },
@@ -70,6 +82,13 @@ export const settingRows: readonly Row[] = [
   { name: 'AZURE_TABLE', fallback: 'anyport', meaning: 'name of the table' },
   { name: 'AZURE_EMAIL', fallback: '', meaning: 'https://NAME.communication.azure.com' },
   { name: 'AZURE_EMAIL_FROM', fallback: 'DoNotReply@anyport.invalid', meaning: 'sender of letters through Communication Services' },
+  { name: 'AWS_SQS', fallback: '', meaning: 'region of the queues, like eu-central-1; none: a server on this machine, as for the three below' },
+  { name: 'AWS_KINESIS', fallback: '', meaning: 'region of the streams' },
+  { name: 'AWS_DYNAMODB', fallback: '', meaning: 'region of the table' },
+  { name: 'AWS_SES', fallback: '', meaning: 'region of the letters' },
+  { name: 'AWS_PREFIX', fallback: 'anyport', meaning: 'queues and streams are called <prefix>-<name>' },
+  { name: 'AWS_TABLE', fallback: 'anyport', meaning: 'name of the table' },
+  { name: 'AWS_EMAIL_FROM', fallback: 'shop@anyport.invalid', meaning: 'sender of letters through SES' },
   { name: 'CARRIER', fallback: 'demo', meaning: 'who takes parcels: demo' },
   { name: 'DEMO_CARRIER_DELIVERS_AFTER_SECONDS', fallback: '20', meaning: 'the demo carrier delivers after so many seconds; 0: never' },
   { name: 'DEMO_CARRIER_SPEAKS', fallback: 'demo', meaning: 'format of its notices: demo | easypost | shippo | aftership (each but demo needs its secret)' },
@@ -107,6 +126,17 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     return text.replace(/\/+$/, '');
   };
 
+  const named = (name: string, pattern: RegExp): string => {
+    if (!pattern.test(value(name))) throw wrong(name, value(name), `a name like ${settingRows.find((row) => row.name === name)!.fallback}`);
+    return value(name);
+  };
+  /** No other URL: keys and orders go to the cloud or stay on this machine. */
+  const place = (name: string): string | undefined => {
+    const text = optional(name)?.replace(/\/+$/, '');
+    if (text === undefined || /^[a-z]{2,4}(-[a-z]+)+-\d$/.test(text) || /^http:\/\/(localhost|127(\.\d{1,3}){3}|\[::1\]):\d{1,5}$/.test(text)) return text;
+    throw wrong(name, 'its value', 'a region like eu-central-1, or http://127.0.0.1:PORT');
+  };
+
   const secrets = {
     demo: optional('DEMO_CARRIER_SECRET'),
     easypost: optional('EASYPOST_WEBHOOK_SECRET'),
@@ -138,6 +168,15 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
       email: optional('AZURE_EMAIL'),
       emailFrom: value('AZURE_EMAIL_FROM'),
     },
+    aws: {
+      sqs: place('AWS_SQS'),
+      kinesis: place('AWS_KINESIS'),
+      dynamodb: place('AWS_DYNAMODB'),
+      ses: place('AWS_SES'),
+      prefix: named('AWS_PREFIX', /^[A-Za-z0-9_-]{1,40}$/),
+      table: named('AWS_TABLE', /^[A-Za-z0-9_.-]{3,255}$/),
+      emailFrom: value('AWS_EMAIL_FROM'),
+    },
     carrier: choice('CARRIER', 'demo'),
     demoCarrierDeliversAfterSeconds: number('DEMO_CARRIER_DELIVERS_AFTER_SECONDS', 0, 86_400, false),
     demoCarrierSpeaks,
@@ -163,21 +202,21 @@ function insights(text: string | undefined): string | undefined {
 const wrong = (name: string, value: string, wanted: string): WrongSetting => new WrongSetting(`${name} is ${value === 'its value' ? 'wrong' : JSON.stringify(value)}; it must be ${wanted}`);
 
 const families: Readonly<Record<PortName, readonly Family[]>> = {
-  queue: ['embedded', 'memory', 'azure'],
-  stream: ['embedded', 'memory', 'azure'],
-  store: ['embedded', 'memory', 'azure'],
-  mailer: ['embedded', 'memory', 'azure', 'smtp'],
+  queue: ['embedded', 'memory', 'azure', 'aws'],
+  stream: ['embedded', 'memory', 'azure', 'aws'],
+  store: ['embedded', 'memory', 'azure', 'aws'],
+  mailer: ['embedded', 'memory', 'azure', 'aws', 'smtp'],
 };
 
 function parseAdapters(text: string, smtpUrl: string | undefined): Record<PortName, Family> {
-  const whole = text === 'embedded' || text === 'memory' || text === 'azure' ? text : undefined;
+  const whole = families.store.find((family) => family === text);
   const mailer: Family = smtpUrl ? 'smtp' : (whole ?? 'embedded');
   if (whole) return { queue: whole, stream: whole, store: whole, mailer };
   const chosen: Record<PortName, Family> = { queue: 'embedded', stream: 'embedded', store: 'embedded', mailer };
   for (const part of text.split(',')) {
     const [name = '', family = ''] = part.trim().split('=');
     const known = families[name as PortName];
-    if (!known) throw new WrongSetting(`ADAPTERS: ${JSON.stringify(part)} is neither embedded, memory, azure nor PORT=FAMILY with a port of ${Object.keys(families).join(', ')}`);
+    if (!known) throw new WrongSetting(`ADAPTERS: ${JSON.stringify(part)} is neither ${families.store.join(', ')} nor PORT=FAMILY with a port of ${Object.keys(families).join(', ')}`);
     if (!known.includes(family as Family)) throw new WrongSetting(`ADAPTERS: ${name} can be ${known.join(' | ')}, not ${JSON.stringify(family)}`);
     chosen[name as PortName] = family as Family;
   }
@@ -191,7 +230,7 @@ export function isPrivate({ host }: Pick<ShopSettings, 'host'>): boolean {
 }
 
 /** Which of Azure's services are started on this machine, for want of an address. */
-export function laptopNeeds({ adapters, azure }: Pick<ShopSettings, 'adapters' | 'azure'>): { readonly broker: boolean; readonly tables: boolean; readonly email: boolean } {
+export function azureNeeds({ adapters, azure }: Pick<ShopSettings, 'adapters' | 'azure'>): { readonly broker: boolean; readonly tables: boolean; readonly email: boolean } {
   return {
     broker: (adapters.queue === 'azure' && azure.serviceBus === undefined) || (adapters.stream === 'azure' && azure.eventHubs === undefined),
     tables: adapters.store === 'azure' && azure.tables === undefined,
@@ -199,12 +238,24 @@ export function laptopNeeds({ adapters, azure }: Pick<ShopSettings, 'adapters' |
   };
 }
 
+/** The same of AWS's. */
+export function awsNeeds({ adapters, aws }: Pick<ShopSettings, 'adapters' | 'aws'>): { readonly queues: boolean; readonly streams: boolean; readonly store: boolean; readonly email: boolean } {
+  return {
+    queues: adapters.queue === 'aws' && aws.sqs === undefined,
+    streams: adapters.stream === 'aws' && aws.kinesis === undefined,
+    store: adapters.store === 'aws' && aws.dynamodb === undefined,
+    email: adapters.mailer === 'aws' && aws.ses === undefined,
+  };
+}
+
 /** Where the servers on this machine keep what they know. */
-export const laptopFolder = (dataDir: string): string => `${dataDir}/azure`;
+export const azureFolder = (dataDir: string): string => `${dataDir}/azure`;
+export const awsFolder = (dataDir: string): string => `${dataDir}/aws`;
 
 /** True when no other process can work on the same data: it lies in this one's memory or in its folder, which it has to itself. */
-export function isAlone(settings: Pick<ShopSettings, 'adapters' | 'azure'>): boolean {
-  return settings.adapters.store !== 'azure' || laptopNeeds(settings).tables;
+export function isAlone(settings: Pick<ShopSettings, 'adapters' | 'azure' | 'aws'>): boolean {
+  const { adapters: { store }, azure, aws } = settings;
+  return !(store === 'azure' && azure.tables !== undefined) && !(store === 'aws' && aws.dynamodb !== undefined);
 }
 
 /** True when a crash forgets some ports and not others: what one remembers, another has lost. */

@@ -55,7 +55,7 @@ export async function deliver(kernel: Kernel, service: AnyService, delivery: Del
   const handled = await inTime(kernel, functionSeconds, (signal) =>
     insist(kernel, signal, { service: service.name, stream, partition }, async () => {
       await follow(handed, service, { stream, partition, signal, untilDry: true });
-      return isHandled(kernel, service, delivery, last);
+      return isHandled(kernel, service, delivery);
     }),
   );
   if (!handled) throw new PortError('unavailable', `partition ${partition} of ${stream} could not be handled up to ${last.position} in time`);
@@ -69,7 +69,9 @@ export async function catchUp(kernel: Kernel, services: readonly AnyService[], f
   });
   const done = await inTime(kernel, functionSeconds, (signal) =>
     Promise.all(listeners.map(({ stream, service }) => insist(kernel, signal, { service: service.name, stream }, async () => {
-      for (const partition of await kernel.stream.partitions(stream)) await follow(kernel, service, { stream, partition, signal, untilDry: true });
+      const partitions = [...(await kernel.stream.partitions(stream))];
+      // A partition that was split tells of its children when all of it is handled.
+      for (const partition of partitions) partitions.push(...((await follow(kernel, service, { stream, partition, signal, untilDry: true })) ?? []));
       return !signal.aborted;
     }))),
   );
@@ -101,11 +103,18 @@ async function inTime<Result>({ clock }: Kernel, functionSeconds: number, work: 
   return work(stop.signal).finally(() => ended.abort());
 }
 
-async function isHandled(kernel: Kernel, service: AnyService, { stream, partition, isBehind }: Delivery, last: StreamEvent): Promise<boolean> {
+async function isHandled(kernel: Kernel, service: AnyService, delivery: Delivery): Promise<boolean> {
+  return (await handledOf(kernel, service, delivery)) === delivery.events.length;
+}
+
+/** How many of a batch have been handled, from its first one on; throws what the store throws. */
+export async function handledOf(kernel: Kernel, service: AnyService, { stream, partition, events, isBehind }: Delivery): Promise<number> {
   const rowKey = positionKey(service.name, stream, partition);
   const row = await kernel.store.get<{ readonly after?: string }>(partitionOf(collections.consumers, rowKey), rowKey);
   const after = row?.body.after;
-  return after !== undefined && !isBehind(last.position, after);
+  if (after === undefined) return 0;
+  const next = events.findIndex(({ position }) => isBehind(position, after));
+  return next < 0 ? events.length : next;
 }
 
 const gapWaitSeconds = 5;

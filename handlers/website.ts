@@ -8,6 +8,7 @@ export const changeBasket = http('changeBasket', website);
 export const checkoutPage = http('checkoutPage', website);
 export const checkOut = http('checkOut', website);
 export const orderPage = http('orderPage', website);
+export const orderNews = http('orderNews', website);
 export const cancelFromPage = http('cancelFromPage', website);
 export const mailboxPage = http('mailboxPage', website);
 export const letterPage = http('letterPage', website);

@@ -102,7 +102,7 @@ describe('The house', () => {
   it('reads the environment where a process begins', () => {
     const readers = files.filter((file) => !/^(test|bench)\//.test(file) && /process\.env/.test(text.get(file)!));
     // The one in the emulator hands it on to a process that it starts; an identity is where the platform says, to the SDKs as to us.
-    expect(readers).to.deep.equal(['adapters/azure/identity.ts', 'emulator/azurite.ts', 'handlers/azure.ts', 'handlers/local.ts', 'handlers/ops.ts', 'serverless/commands.ts']);
+    expect(readers).to.deep.equal(['adapters/azure/identity.ts', 'emulator/azurite.ts', 'handlers/aws.ts', 'handlers/azure.ts', 'handlers/local.ts', 'handlers/ops.ts', 'serverless/commands.ts']);
   });
 
   it('has a core without a clock, a die or an environment of its own', () => {

@@ -43,11 +43,12 @@ export interface AnyService {
   readonly ticks: { readonly [clock: string]: (kernel: Kernel) => Promise<void> };
 }
 
-/** The answer of a door: JSON, a page, text of a type, or nothing. A `Refusal` becomes a problem (RFC 9457). */
+/** The answer of a door: JSON, a page, text of a type, text that goes on (on hosts that cannot do that: 204), or nothing. A `Refusal` becomes a problem (RFC 9457). */
 export type Reply =
   | { readonly status: number; readonly json: unknown; readonly headers?: Readonly<Record<string, string>> }
   | { readonly status: number; readonly html: string; readonly headers?: Readonly<Record<string, string>> }
   | { readonly status: number; readonly text: string; readonly type: string }
+  | { readonly status: number; readonly stream: (signal: AbortSignal) => AsyncIterable<string>; readonly type: string }
   | { readonly status: number; readonly headers?: Readonly<Record<string, string>> }
   | Refusal;
 

@@ -1,6 +1,7 @@
 import { isPortError, key, put, partitionsOf, type Page, type Row } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
 import { backOff } from '../kernel/execute.ts';
+import { inUnits } from '../money.ts';
 import type { Kernel } from '../kernel/service.ts';
 import type { ProductInfoUpdated, ProductView } from '../product/events.ts';
 import { motifOf, type Motif } from './art.ts';
@@ -150,8 +151,8 @@ export interface Shelf {
 }
 
 /** A page of what fits: all words must occur in name or sku. Names that begin with the query come first, then those with a word that does. */
-export function searched({ items }: Catalogue, q: string | undefined, after: string | undefined): Shelf {
-  const found = q === undefined || q === '' ? items : ranked(items, folded(q));
+export function searched({ items }: Catalogue, q: string | undefined, after: string | undefined, wish: Wish = {}): Shelf {
+  const found = arranged(narrowed(q === undefined || q === '' ? items : ranked(items, folded(q)), wish), wish);
   const before = after === undefined ? 0 : found.findIndex(({ sku }) => sku === after) + 1;
   const end = before + tilesPerPage;
   return {
@@ -161,6 +162,50 @@ export function searched({ items }: Catalogue, q: string | undefined, after: str
     ...(end < found.length ? { next: found[end - 1]!.sku } : {}),
     ...(before > 0 ? { previous: found[before - tilesPerPage - 1]?.sku ?? '' } : {}),
   };
+}
+
+export const sorts = ['', 'price', '-price', 'name'] as const;
+export const stocks = ['', 'available', 'out'] as const;
+
+/** What else somebody asks of what he looks for. Prices are in units of each product's own currency. */
+export interface Wish {
+  readonly stock?: (typeof stocks)[number];
+  readonly min?: number;
+  readonly max?: number;
+  readonly sort?: (typeof sorts)[number];
+}
+
+function narrowed(items: readonly Item[], { stock = '', min = 0, max = Infinity }: Wish): readonly Item[] {
+  if (stock === '' && min === 0 && max === Infinity) return items;
+  return items.filter((item) => {
+    if (stock !== '' && (item.stock === 'OutOfStock') !== (stock === 'out')) return false;
+    const price = inUnits(item.price);
+    return price >= min && price <= max;
+  });
+}
+
+/** Without a wish as it was found: by name, or the best of a search first. */
+function arranged(items: readonly Item[], { sort = '' }: Wish): readonly Item[] {
+  if (sort === '') return items;
+  if (sort === 'name') return [...items].sort(byName);
+  const way = sort === 'price' ? 1 : -1;
+  return [...items].sort((a, b) => way * (inUnits(a.price) - inUnits(b.price)));
+}
+
+const relatedMax = 4;
+
+/** What is like a product: of its kind, or with words of its name; what can leave at once comes first among equals. */
+export function relatedTo({ items }: Pick<Catalogue, 'items'>, item: Item): readonly Item[] {
+  const words = item.foldedName.split(/[^\p{L}\p{N}]+/u).filter((word) => word.length > 3).slice(0, 12);
+  const likeness = (other: Item): number =>
+    (item.motif !== undefined && other.motif === item.motif ? 3 : 0) + words.filter((word) => other.foldedName.includes(word)).length + (other.stock === 'OutOfStock' ? 0 : 0.5);
+  return items
+    .filter(({ sku }) => sku !== item.sku)
+    .map((other) => ({ other, like: likeness(other) }))
+    .filter(({ like }) => like >= 1)
+    .sort((a, b) => b.like - a.like)
+    .slice(0, relatedMax)
+    .map(({ other }) => other);
 }
 
 function ranked(items: readonly Item[], q: string): Item[] {

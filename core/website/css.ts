@@ -26,11 +26,11 @@ body {
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Noto Sans", sans-serif;
   overflow-wrap: anywhere; -webkit-font-smoothing: antialiased;
 }
-h1, h2, p, ul, ol, dl, dd, figure, pre, fieldset { margin: 0; padding: 0; }
+h1, h2, h3, p, ul, ol, dl, dd, figure, pre, fieldset { margin: 0; padding: 0; }
 ul, ol { list-style: none; }
 fieldset { border: 0; min-width: 0; }
 h1 { font-size: clamp(1.625rem, 1.2rem + 1.9vw, 2.25rem); line-height: 1.15; letter-spacing: -.022em; font-weight: 680; text-wrap: balance; }
-h2 { font-size: 1.0625rem; line-height: 1.35; letter-spacing: -.008em; font-weight: 640; }
+h2, h3 { font-size: 1.0625rem; line-height: 1.35; letter-spacing: -.008em; font-weight: 640; }
 a { color: var(--accent); text-underline-offset: .18em; text-decoration-thickness: from-font; }
 a:hover { color: var(--accent-hover); }
 address { font-style: normal; }
@@ -51,7 +51,7 @@ main.wide { flex: 1; padding-block: clamp(1.25rem, 3.5vw, 2.5rem) clamp(2.5rem, 
 .line { width: 1.25rem; height: 1.25rem; fill: none; stroke: currentColor; stroke-width: 1.75; stroke-linecap: round; stroke-linejoin: round; }
 
 /* ---- the frame */
-.top { position: sticky; top: 0; z-index: 5; background: color-mix(in srgb, var(--ground) 92%, transparent); -webkit-backdrop-filter: blur(12px); backdrop-filter: blur(12px); border-bottom: 1px solid var(--line); }
+.top { position: sticky; top: 0; z-index: 5; background: var(--ground); border-bottom: 1px solid var(--line); }
 .top > .wide { display: grid; grid-template-columns: auto minmax(0, 34rem) auto; align-items: center; justify-content: space-between; gap: .75rem clamp(1rem, 4vw, 3rem); padding-block: .75rem; }
 .brand { display: flex; align-items: center; gap: .625rem; min-width: 0; color: var(--ink); font-weight: 700; font-size: 1.125rem; letter-spacing: -.02em; text-decoration: none; }
 .brand span { max-width: 14rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
@@ -115,18 +115,18 @@ h1 + .alert { margin-top: 1.25rem; }
 .chips [aria-current] { border-color: var(--accent); background: var(--accent); color: var(--on-accent); }
 .chips [aria-current]:hover { color: var(--on-accent); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15.5rem), 1fr)); gap: clamp(1.5rem, 3vw, 2.25rem) var(--gap); }
-.tile { position: relative; display: flex; flex-direction: column; min-width: 0; }
+.tile { position: relative; display: flex; flex-direction: column; min-width: 0; content-visibility: auto; contain-intrinsic-size: auto 22rem; }
 .picture { overflow: hidden; border-radius: var(--radius); }
 .art { width: 100%; height: auto; aspect-ratio: 1; }
 .tile .art { transition: transform .35s cubic-bezier(.2, .7, .2, 1); }
 .tile:hover .art { transform: scale(1.045); }
 .tile .text { display: grid; grid-template-columns: 1fr auto; gap: .125rem .75rem; padding: .8125rem .125rem 0; }
-.tile h2 { grid-column: 1 / -1; min-width: 0; font-size: 1rem; font-weight: 560; line-height: 1.35; }
-.tile h2 a { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; color: var(--ink); text-decoration: none; }
-.tile h2 a::after { content: ""; position: absolute; inset: 0; border-radius: var(--radius); }
-.tile h2 a:hover { text-decoration: underline; }
-.tile h2 a:focus-visible { outline: none; }
-.tile h2 a:focus-visible::after { outline: 3px solid var(--accent); outline-offset: 3px; }
+.tile :is(h2, h3) { grid-column: 1 / -1; min-width: 0; font-size: 1rem; font-weight: 560; line-height: 1.35; }
+.tile :is(h2, h3) a { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; color: var(--ink); text-decoration: none; }
+.tile :is(h2, h3) a::after { content: ""; position: absolute; inset: 0; border-radius: var(--radius); }
+.tile :is(h2, h3) a:hover { text-decoration: underline; }
+.tile :is(h2, h3) a:focus-visible { outline: none; }
+.tile :is(h2, h3) a:focus-visible::after { outline: 3px solid var(--accent); outline-offset: -3px; }
 .price { font-weight: 640; }
 .stock { display: inline-flex; align-items: center; gap: .4375rem; color: var(--good); font-size: .875rem; white-space: nowrap; }
 .stock::before { content: ""; flex: none; width: .5rem; height: .5rem; border-radius: 50%; background: currentColor; }
@@ -139,6 +139,17 @@ h1 + .alert { margin-top: 1.25rem; }
 .add .tick, .add.added .plus { display: none; }
 .add.added .tick { display: inline; }
 .pager { display: flex; justify-content: space-between; gap: 1rem; margin-top: clamp(2rem, 5vw, 3rem); }
+
+.filters { display: flex; flex-wrap: wrap; align-items: end; gap: .75rem 1rem; margin-bottom: 1.75rem; }
+.choice label { display: block; margin-bottom: .25rem; color: var(--quiet); font-size: .875rem; }
+.choice input:not([type=hidden]) { width: 6rem; }
+.choice select { width: auto; max-width: 100%; padding-right: 2rem; }
+.choice:has(#sort) { margin-left: auto; }
+.filters > [data-part] { flex-basis: 100%; }
+.filters > [data-part]:empty { display: none; }
+.related { margin-top: clamp(2.5rem, 7vw, 4.5rem); }
+.related > h2 { margin-bottom: 1.25rem; font-size: 1.375rem; letter-spacing: -.015em; }
+.alert:focus { outline: 3px solid var(--out); outline-offset: 2px; }
 
 /* ---- one product */
 .product { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: clamp(1.5rem, 5vw, 4rem); align-items: start; }
@@ -283,8 +294,13 @@ legend { margin-bottom: .875rem; padding: 0; font-size: 1.1875rem; font-weight: 
   .top { position: static; }
   .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .tile .text { grid-template-columns: 1fr; }
-  .tile h2 { font-size: .9375rem; }
+  .tile :is(h2, h3) { font-size: .9375rem; }
   .add { right: .5rem; bottom: .5rem; }
+  .filters { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .choice select, .choice input:not([type=hidden]) { width: 100%; }
+  .choice:has(#sort) { margin-left: 0; }
+  .choice:has(#stock) { order: -2; } .choice:has(#sort) { order: -1; }
+  .filters > [data-part], .filters > .button { grid-column: 1 / -1; }
   .product { grid-template-columns: minmax(0, 1fr); gap: 1.5rem; }
   .product .picture { max-width: 26rem; }
   .buy { grid-template-columns: 5.5rem minmax(0, 1fr); }

@@ -5,11 +5,13 @@ import type { MailView } from '../notification/events.ts';
 import type { OrderView } from '../order/events.ts';
 import { Sku, quantityMax } from '../shapes.ts';
 import { basketCookie, changed, readBasket, type Basket } from './basket.ts';
-import { catalogueOf, putProduct, searched, showChanges } from './catalogue.ts';
+import { catalogueOf, putProduct, relatedTo, searched, showChanges } from './catalogue.ts';
 import { fieldsOf, isForeign } from './forms.ts';
+import { localeOf } from './locale.ts';
 import { letterPage, mailboxPage } from './mailbox.ts';
+import { isNews, newsOf } from './news.ts';
 import { around, errorPage, page, type Headers, type PageOf } from './pages.ts';
-import { cataloguePage, productPage } from './shelves.ts';
+import { cataloguePage, productPage, wishOf } from './shelves.ts';
 import { basketPage, checkoutPage, detailsOf, fieldNames, notSold, oneCurrency, priced, totalText, type Complaints, type Details, type Typed } from './till.ts';
 import { orderPage } from './tracking.ts';
 
@@ -23,28 +25,35 @@ export const website: Service<'website'> = {
   },
 
   answers: {
-    async homePage(kernel, { query: { q, after }, headers }) {
+    async homePage(kernel, { query, headers }) {
       const catalogue = await catalogueOf(kernel);
       const { shopName } = kernel.settings;
-      return open(kernel, headers, cataloguePage({ shopName, q, shelf: searched(catalogue, q, after), topics: catalogue.topics }));
+      const { wish, complaint } = wishOf(query);
+      const shelf = searched(catalogue, query.q, query.after, wish);
+      return open(kernel, headers, cataloguePage({ shopName, asked: query, shelf, topics: catalogue.topics, locale: localeIn(headers), complaint }));
     },
     async productPage(kernel, { params, headers }) {
-      const item = (await catalogueOf(kernel)).bySku.get(params.sku);
-      return item ? open(kernel, headers, productPage(item)) : refuse(404, 'not-found', 'we do not sell such a product, or not yet');
+      const catalogue = await catalogueOf(kernel);
+      const item = catalogue.bySku.get(params.sku);
+      return item ? open(kernel, headers, productPage(item, relatedTo(catalogue, item), localeIn(headers))) : refuse(404, 'not-found', 'we do not sell such a product, or not yet');
     },
     async basketPage(kernel, { headers }) {
-      return page(200, around(kernel, headers), basketPage(priced(readBasket(headers['cookie']), await catalogueOf(kernel))));
+      return page(200, around(kernel, headers), basketPage(priced(readBasket(headers['cookie']), await catalogueOf(kernel)), undefined, localeIn(headers)));
     },
     changeBasket: (kernel, request) => (isForeign(request.headers, kernel.settings.shopUrl) ? foreign(kernel) : changeBasket(kernel, request)),
     async checkoutPage(kernel, { headers }) {
       const basket = priced(readBasket(headers['cookie']), await catalogueOf(kernel));
       if (basket.lines.length === 0 || basket.obstacle !== undefined) return seeOther('/basket');
-      return page(200, around(kernel, headers), checkoutPage({ basket, typed: {}, key: kernel.ids.random() }));
+      return page(200, around(kernel, headers), checkoutPage({ basket, typed: {}, key: kernel.ids.random(), locale: localeIn(headers) }));
     },
     checkOut: (kernel, request) => (isForeign(request.headers, kernel.settings.shopUrl) ? foreign(kernel) : checkOut(kernel, request)),
     async orderPage(kernel, { params, headers }) {
       const order = await kernel.published.order(params.id);
-      return order ? page(200, around(kernel, headers), orderPage(order)) : noOrder;
+      return order ? page(200, around(kernel, headers), orderPage(order, undefined, localeIn(headers))) : noOrder;
+    },
+    async orderNews(kernel, { params }) {
+      const news = await newsOf(kernel, params.id);
+      return isNews(news) ? { status: 200, stream: news, type: 'text/event-stream' } : news;
     },
     cancelFromPage: (kernel, { params, headers }) => (isForeign(headers, kernel.settings.shopUrl) ? foreign(kernel) : cancel(kernel, params.id, headers)),
     async mailboxPage(kernel, { query: { after }, headers }) {
@@ -69,6 +78,8 @@ async function recentMails(kernel: Kernel, mailbox: Mailbox): Promise<MailView[]
   const orders = [...new Set(mailbox.recent().map((letter) => letter.slice(0, letter.indexOf('.'))))];
   return (await Promise.all(orders.map((orderId) => kernel.published.mails({ limit: 10, orderId })))).flatMap(({ items }) => items);
 }
+
+const localeIn = (headers: Headers): string => localeOf(headers['accept-language']);
 
 const noOrder = refuse(404, 'not-found', 'there is no such order; please check the address');
 const noMailbox = refuse(404, 'not-found', 'no letters are kept on this machine: they are really sent');
@@ -120,7 +131,7 @@ async function changeBasket(kernel: Kernel, { headers, raw }: Posted): Promise<R
   const catalogue = await catalogueOf(kernel);
   const basket = readBasket(headers['cookie']);
   const next = changedBy(fields, basket, (sku) => catalogue.bySku.has(sku));
-  if (typeof next === 'string') return page(422, around(kernel, headers), basketPage(priced(basket, catalogue), next));
+  if (typeof next === 'string') return page(422, around(kernel, headers), basketPage(priced(basket, catalogue), next, localeIn(headers)));
   return seeOther('/basket', { 'set-cookie': basketCookie(next, kernel.settings.shopUrl) });
 }
 
@@ -169,7 +180,7 @@ async function again(kernel: Kernel, { headers, basket, typed, key: given = '' }
   const current = await kernel.published.products([...basket.keys()]);
   const { bySku } = await catalogueOf(kernel);
   const fresh = new Map([...bySku].flatMap(([sku, item]) => (basket.has(sku) ? [[sku, { ...item, ...current.get(sku) }]] : [])));
-  return page(422, around(kernel, headers), checkoutPage({ basket: priced(basket, { bySku: fresh }), typed, key, ...wrong }));
+  return page(422, around(kernel, headers), checkoutPage({ basket: priced(basket, { bySku: fresh }), typed, key, locale: localeIn(headers), ...wrong }));
 }
 
 /** The customer has seen a total as of the website's last poll. If the prices that count are others by now, he shall know before he orders, not after. */
@@ -208,5 +219,5 @@ async function cancel(kernel: Kernel, id: string, headers: Headers): Promise<Rep
   if (!isRefusal(asked)) return seeOther(`/orders/${id}`);
   const order = await kernel.published.order(id);
   if (!order) return noOrder;
-  return page(asked.status, around(kernel, headers), orderPage(order, 'It is too late to cancel: the order has left.'));
+  return page(asked.status, around(kernel, headers), orderPage(order, 'It is too late to cancel: the order has left.', localeIn(headers)));
 }

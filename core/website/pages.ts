@@ -1,6 +1,7 @@
 import { html, type Html } from '../html.ts';
 import type { Kernel, Reply } from '../kernel/service.ts';
 import { readBasket, unitsIn } from './basket.ts';
+import { fallbackLocale } from './locale.ts';
 
 /** What all pages have in common: the frame with its landmarks, the error page, and the small pieces that several pages show. */
 
@@ -93,10 +94,15 @@ let counts: Intl.NumberFormat | undefined;
 export const formatCount = (count: number): string => (counts ??= new Intl.NumberFormat('en-GB')).format(count);
 
 /** UTC without script; the browser turns it into the reader's own time. */
-export function timeOf(at: string | number): Html {
+export function timeOf(at: string | number, locale: string = fallbackLocale): Html {
   const date = new Date(at);
-  return html`<time datetime="${date.toISOString()}">${(times ??= newTimes()).format(date)} UTC</time>`;
+  let format = times.get(locale);
+  if (!format) {
+    format = newTimes(locale);
+    if (times.size < 100) times.set(locale, format);
+  }
+  return html`<time datetime="${date.toISOString()}">${format.format(date)} UTC</time>`;
 }
 /** Made when the first page shows one: it takes longer than all else that has to be done before an answer. */
-let times: Intl.DateTimeFormat | undefined;
-const newTimes = (): Intl.DateTimeFormat => new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', timeZone: 'UTC' });
+const times = new Map<string, Intl.DateTimeFormat>();
+const newTimes = (locale: string): Intl.DateTimeFormat => new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', timeZone: 'UTC' });

@@ -60,6 +60,62 @@ for (const form of document.querySelectorAll('[data-quantity]')) {
   form.querySelector('input[name=quantity]').addEventListener('change', () => form.requestSubmit());
 }
 
+// ---- the shelves, while one types
+
+const shelf = document.querySelector('[data-part=shelf]');
+const search = document.getElementById('q');
+const filters = document.querySelector('form.filters');
+
+function wished() {
+  const fields = new FormData(filters);
+  fields.set('q', search.value);
+  const kept = [...fields].map(([name, value]) => [name, value.trim()]).filter(([, value]) => value !== '');
+  return '/' + (kept.length ? '?' + new URLSearchParams(kept) : '');
+}
+
+let looks = 0;
+async function look(address) {
+  const mine = ++looks;
+  const response = await fetch(address, { headers: { accept: 'text/html' } });
+  if (!response.ok || mine !== looks) return;
+  const page = await pageOf(response);
+  if (mine !== looks) return;
+  for (const part of page.querySelectorAll('[data-part]')) document.querySelector('[data-part=' + part.dataset.part + ']').replaceChildren(...part.childNodes);
+  for (const name of ['min', 'max']) {
+    const wrong = page.getElementById(name).hasAttribute('aria-invalid');
+    document.getElementById(name).toggleAttribute('aria-invalid', wrong);
+    if (wrong) document.getElementById(name).setAttribute('aria-invalid', 'true');
+  }
+  filters.elements.q.value = search.value;
+  document.title = page.title;
+  history.replaceState(null, '', address);
+  const count = document.querySelector('[data-count]');
+  tell(count ? count.textContent : 'Nothing found');
+}
+
+if (shelf && filters) {
+  filters.classList.add('by-itself');
+  let timer;
+  const soon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => look(wished()).catch(() => {}), 200);
+  };
+  search.addEventListener('input', soon);
+  filters.addEventListener('input', soon);
+  // Enter is a step that one can go back from, and takes the filters along.
+  for (const form of [search.form, filters]) {
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      clearTimeout(timer);
+      looks++;
+      location.assign(wished());
+    });
+  }
+}
+
+const errors = document.querySelector('[data-errors]');
+if (errors) errors.focus();
+
 // ---- the order's page, which goes on by itself
 
 const everyMilliseconds = 1500;
@@ -67,10 +123,26 @@ const everyMilliseconds = 1500;
 /** Soon often, later seldom: an order may wait for weeks. */
 const patience = (asked) => (asked < 120 ? everyMilliseconds : asked < 360 ? 5000 : 30000);
 
+/** The server says when there is something to fetch. While it does we ask seldom; where it cannot (204, or no connection) as often as ever. */
+function listen(address) {
+  const ear = { open: false, poke: () => {}, close: () => {} };
+  if (!window.EventSource || !address) return ear;
+  const source = new EventSource(address);
+  ear.close = () => source.close();
+  source.onopen = () => { ear.open = true; };
+  source.onerror = () => { ear.open = false; ear.poke(); };
+  for (const name of ['moved', 'end']) source.addEventListener(name, () => ear.poke());
+  source.addEventListener('end', () => source.close());
+  addEventListener('pagehide', () => source.close());
+  return ear;
+}
+
 async function follow(live) {
   let shown = live.innerHTML; // the server's own text, before the times in it are told anew
+  const ear = listen(live.dataset.newsAt);
   for (let asked = 0; !live.hasAttribute('data-final'); asked++) {
-    await pause(patience(asked));
+    const poked = new Promise((resolve) => { ear.poke = resolve; });
+    await Promise.race([poked, pause(ear.open ? 30000 : patience(asked))]);
     if (document.hidden) continue;
     const page = await fetch(location.pathname, { headers: { accept: 'text/html' }, cache: 'no-store' })
       .then((response) => (response.ok ? pageOf(response) : undefined), () => undefined);
@@ -89,6 +161,7 @@ async function follow(live) {
       tell('Your order: ' + live.dataset.status);
     }
   }
+  ear.close();
 }
 
 const live = document.querySelector('[data-live]');

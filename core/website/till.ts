@@ -5,6 +5,7 @@ import { Address, Customer, quantityMax, type Money } from '../shapes.ts';
 import { illustration } from './art.ts';
 import type { Basket } from './basket.ts';
 import type { Catalogue, Item } from './catalogue.ts';
+import { fallbackLocale } from './locale.ts';
 import { alert, plural, type PageOf } from './pages.ts';
 
 /** The pages on which one buys: the basket and the checkout. */
@@ -37,29 +38,29 @@ export const oneCurrency = 'An order is in one currency. Please keep the product
 
 // ---------------------------------------------------------------- basket
 
-export function basketPage(basket: Priced, complaint?: string): PageOf {
+export function basketPage(basket: Priced, complaint?: string, locale: string = fallbackLocale): PageOf {
   const { lines, totals, waits, obstacle } = basket;
   if (lines.length === 0) {
     const main = html`<div class="message">${alert(complaint)}<h1>Your basket is empty</h1><p>Nice things are waiting.</p><p><a class="button" href="/">Look around</a></p></div>`;
     return { title: 'Basket', main };
   }
   const main = html`<h1>Basket</h1>${alert(complaint)}${alert(obstacle)}
-<div class="split"><section aria-label="Products in the basket"><ul class="lines">${lines.map(basketLine)}</ul></section>
+<div class="split"><section aria-label="Products in the basket"><ul class="lines">${lines.map((line) => basketLine(line, locale))}</ul></section>
 <aside class="card summary" aria-label="Summary"><h2>Summary</h2>
-<dl class="sums"><dt>${plural(lines.length, 'product')}</dt><dd></dd>${totals.map((total) => html`<dt class="total">Total</dt><dd class="total">${formatMoney(total)}</dd>`)}</dl>
+<dl class="sums"><dt>${plural(lines.length, 'product')}</dt><dd></dd>${totals.map((total) => html`<dt class="total">Total</dt><dd class="total">${formatMoney(total, locale)}</dd>`)}</dl>
 ${waits ? html`<p class="hint">Something in here is out of stock. You can order all the same: the whole order waits for it and leaves in one parcel.</p>` : null}
 ${obstacle ? null : html`<a class="button block" href="/checkout">Go to checkout</a>`}
 <p class="center"><a href="/">Continue shopping</a></p></aside></div>`;
   return { title: 'Basket', main };
 }
 
-function basketLine({ sku, quantity, item }: Priced['lines'][number]): Html {
+function basketLine({ sku, quantity, item }: Priced['lines'][number], locale: string): Html {
   const name = item?.name ?? sku;
   return html`<li class="line-item"><div class="picture small">${illustration(sku, name, item?.motif)}</div>
-<div class="what"><h2>${item ? html`<a href="/products/${sku}"><bdi>${name}</bdi></a>` : name}</h2><p class="quiet">${item ? html`${formatMoney(item.price)} each${item.stock === 'OutOfStock' ? ' · out of stock, will wait' : ''}` : 'not sold any more'}</p></div>
+<div class="what"><h2>${item ? html`<a href="/products/${sku}"><bdi>${name}</bdi></a>` : name}</h2><p class="quiet">${item ? html`${formatMoney(item.price, locale)} each${item.stock === 'OutOfStock' ? ' · out of stock, will wait' : ''}` : 'not sold any more'}</p></div>
 <form class="quantity" method="post" action="/basket" data-quantity><input type="hidden" name="do" value="set"><input type="hidden" name="sku" value="${sku}">
 <label class="unseen" for="n-${sku}">Quantity of ${name}</label><input id="n-${sku}" name="quantity" type="number" inputmode="numeric" min="0" max="${quantityMax}" step="1" value="${quantity}" required><button class="button plain">Update</button></form>
-<p class="amount">${item ? formatMoney({ ...item.price, amount: item.price.amount * quantity }) : '–'}</p>
+<p class="amount">${item ? formatMoney({ ...item.price, amount: item.price.amount * quantity }, locale) : '–'}</p>
 <form class="remove" method="post" action="/basket"><input type="hidden" name="do" value="set"><input type="hidden" name="sku" value="${sku}"><input type="hidden" name="quantity" value="0"><button class="link" aria-label="Remove ${name}">Remove</button></form></li>
 `;
 }
@@ -107,23 +108,24 @@ export interface CheckoutPage {
   readonly typed: Typed;
   readonly complaints?: Complaints;
   readonly alert?: string;
+  readonly locale?: string;
   /** Made by us, once per form: a double click makes one order. */
   readonly key: string;
 }
 
-export function checkoutPage({ basket, typed, complaints = {}, alert: text, key }: CheckoutPage): PageOf {
+export function checkoutPage({ basket, typed, complaints = {}, alert: text, key, locale = fallbackLocale }: CheckoutPage): PageOf {
   const [total] = basket.totals;
   const wrong = fieldNames.filter((name) => complaints[name] !== undefined);
   const field = (name: FieldName): Html => inputOf(name, typed[name] ?? '', complaints[name]);
   const main = html`<nav class="crumbs" aria-label="Breadcrumb"><a href="/basket">Basket</a></nav><h1>Checkout</h1>
 ${alert(text)}
-${wrong.length === 0 ? null : html`<div class="alert" role="alert"><p>${wrong.length === 1 ? 'One thing is' : `${wrong.length} things are`} missing or wrong:</p><ul>${wrong.map((name) => html`<li><a href="#${name}">${complaints[name]}</a></li>`)}</ul></div>`}
+${wrong.length === 0 ? null : html`<div class="alert" role="alert" tabindex="-1" autofocus data-errors><p>${wrong.length === 1 ? 'One thing is' : `${wrong.length} things are`} missing or wrong:</p><ul>${wrong.map((name) => html`<li><a href="#${name}">${complaints[name]}</a></li>`)}</ul></div>`}
 <form class="split checkout" method="post" action="/checkout" data-once>
 <div><fieldset><legend>Who are you?</legend>${field('name')}${field('email')}</fieldset>
 <fieldset><legend>Where does it go?</legend>${field('line1')}${field('line2')}<div class="pair">${field('postcode')}${field('city')}</div>${countryOf(typed.country ?? 'GB', complaints.country)}</fieldset></div>
 <aside class="card summary" aria-label="Your order"><h2>Your order</h2>
-<ul class="brief">${basket.lines.map(({ sku, quantity, item }) => html`<li><span><bdi>${item?.name ?? sku}</bdi> <span class="quiet">× ${quantity}</span></span><span>${item && formatMoney({ ...item.price, amount: item.price.amount * quantity })}</span></li>`)}</ul>
-<dl class="sums"><dt class="total">Total</dt><dd class="total">${total && formatMoney(total)}</dd></dl>
+<ul class="brief">${basket.lines.map(({ sku, quantity, item }) => html`<li><span><bdi>${item?.name ?? sku}</bdi> <span class="quiet">× ${quantity}</span></span><span>${item && formatMoney({ ...item.price, amount: item.price.amount * quantity }, locale)}</span></li>`)}</ul>
+<dl class="sums"><dt class="total">Total</dt><dd class="total">${total && formatMoney(total, locale)}</dd></dl>
 ${basket.waits ? html`<p class="hint">Something is out of stock: your order waits for it. You can cancel while it waits.</p>` : null}
 <input type="hidden" name="key" value="${key}"><input type="hidden" name="total" value="${total && totalText(total)}">
 <button class="button block">Place the order</button>

@@ -1,6 +1,7 @@
 import { html, url, type Html } from '../html.ts';
 import { formatMoney } from '../money.ts';
 import type { OrderStatus, OrderView } from '../order/events.ts';
+import { fallbackLocale } from './locale.ts';
 import { alert, plural, timeOf, type PageOf } from './pages.ts';
 import { countryName } from './till.ts';
 
@@ -24,18 +25,18 @@ const sentences: Readonly<Record<OrderStatus, string>> = {
   Cancelled: 'As you asked, your order has been cancelled. Nothing will be sent.',
 };
 
-const isFinal = ({ status }: OrderView): boolean => status === 'Delivered' || status === 'Cancelled';
+export const isFinal = ({ status }: OrderView): boolean => status === 'Delivered' || status === 'Cancelled';
 const canCancel = ({ status, cancellationRequestedAt }: OrderView): boolean =>
   cancellationRequestedAt === undefined && (status === 'Placed' || status === 'Backordered' || status === 'Reserved');
 
-export function orderPage(order: OrderView, complaint?: string): PageOf {
+export function orderPage(order: OrderView, complaint?: string, locale: string = fallbackLocale): PageOf {
   const { id, status, lines, total, customer, address } = order;
   const shown = lines.slice(0, linesShown);
   const main = html`${alert(complaint)}
-<div data-live data-status="${headlines[status]}"${isFinal(order) ? html` data-final` : null}>
+<div data-live data-news-at="/orders/${id}/news" data-status="${headlines[status]}"${isFinal(order) ? html` data-final` : null}>
 <div class="progress card"><p class="quiet">Order <span class="number">${id.slice(0, 8).toUpperCase()}</span></p>
-<h1>${headlines[status]}</h1><p class="lead">${pendingCancel(order) ?? sentences[status]}</p>
-<ol class="timeline">${stepsOf(order).map(stepShown)}</ol>
+<h1>${headlines[status]}</h1><p class="lead">${pendingCancel(order, locale) ?? sentences[status]}</p>
+<ol class="timeline">${stepsOf(order).map((step) => stepShown(step, locale))}</ol>
 ${order.shipments.length === 0 ? null : html`<ul class="parcels">${order.shipments.map(parcel)}</ul>`}
 ${canCancel(order) ? cancelForm(id) : null}</div>
 </div>
@@ -43,10 +44,10 @@ ${canCancel(order) ? cancelForm(id) : null}</div>
 <table class="bill"><thead class="unseen"><tr><th scope="col">Product</th><th scope="col">Quantity</th><th scope="col">Amount</th></tr></thead>
 <tbody>${shown.map(
     ({ sku, name, quantity, unitPrice, amount }) =>
-      html`<tr><td><a href="/products/${sku}"><bdi>${name}</bdi></a></td><td class="quiet">${quantity} × ${formatMoney({ amount: unitPrice, currency: total.currency })}</td><td>${formatMoney({ amount, currency: total.currency })}</td></tr>
+      html`<tr><td><a href="/products/${sku}"><bdi>${name}</bdi></a></td><td class="quiet">${quantity} × ${formatMoney({ amount: unitPrice, currency: total.currency }, locale)}</td><td>${formatMoney({ amount, currency: total.currency }, locale)}</td></tr>
 `,
   )}</tbody>
-<tfoot>${lines.length > shown.length ? html`<tr><td colspan="3" class="quiet">and ${plural(lines.length - shown.length, 'more line')}</td></tr>` : null}<tr><th scope="row" colspan="2">Total</th><td>${formatMoney(total)}</td></tr></tfoot></table></section>
+<tfoot>${lines.length > shown.length ? html`<tr><td colspan="3" class="quiet">and ${plural(lines.length - shown.length, 'more line')}</td></tr>` : null}<tr><th scope="row" colspan="2">Total</th><td>${formatMoney(total, locale)}</td></tr></tfoot></table></section>
 <aside class="card" aria-label="Address"><h2>Where it goes</h2><address><bdi>${customer.name}</bdi><br><bdi>${address.line1}</bdi><br>${address.line2 && html`<bdi>${address.line2}</bdi><br>`}<bdi>${address.city}</bdi><br><bdi>${address.postcode}</bdi><br>${countryName(address.country)}</address>
 <h2>News by mail</h2><p class="break">${customer.email}</p><p class="quiet">Keep this page’s address: whoever has it can see the order.</p></aside></div>`;
   const head = isFinal(order) ? undefined : html`<noscript><meta http-equiv="refresh" content="5"></noscript>`;
@@ -56,10 +57,10 @@ ${canCancel(order) ? cancelForm(id) : null}</div>
 /** Orders of 2,000 lines occur. */
 const linesShown = 200;
 
-function pendingCancel({ status, cancellationRequestedAt }: OrderView): Html | undefined {
+function pendingCancel({ status, cancellationRequestedAt }: OrderView, locale: string): Html | undefined {
   if (cancellationRequestedAt === undefined || status === 'Cancelled') return undefined;
-  if (status === 'Shipped' || status === 'Delivered') return html`${sentences[status]} You asked to cancel it at ${timeOf(cancellationRequestedAt)}, but by then it had left.`;
-  return html`You asked to cancel it at ${timeOf(cancellationRequestedAt)}. Shipping is looking whether it can still be stopped.`;
+  if (status === 'Shipped' || status === 'Delivered') return html`${sentences[status]} You asked to cancel it at ${timeOf(cancellationRequestedAt, locale)}, but by then it had left.`;
+  return html`You asked to cancel it at ${timeOf(cancellationRequestedAt, locale)}. Shipping is looking whether it can still be stopped.`;
 }
 
 const cancelForm = (id: string): Html => html`<form method="post" action="/orders/${id}/cancel" data-once data-confirm="Cancel this order?"><button id="cancel" class="button plain">Cancel the order</button></form>`;
@@ -103,6 +104,6 @@ function stepsOf({ status, history }: OrderView): Step[] {
 
 const spoken: Readonly<Record<Step['state'], string>> = { done: 'done', now: 'now', next: 'still to come' };
 
-function stepShown({ title, at, state, kind }: Step): Html {
-  return html`<li class="${state} ${kind}"${state === 'now' ? html` aria-current="step"` : null}><span class="title">${title}<span class="unseen"> (${spoken[state]})</span></span>${at && html`<span class="when">${timeOf(at)}</span>`}</li>`;
+function stepShown({ title, at, state, kind }: Step, locale: string): Html {
+  return html`<li class="${state} ${kind}"${state === 'now' ? html` aria-current="step"` : null}><span class="title">${title}<span class="unseen"> (${spoken[state]})</span></span>${at && html`<span class="when">${timeOf(at, locale)}</span>`}</li>`;
 }

@@ -27,8 +27,8 @@ export interface Family {
   /** Puts a text on a queue or a stream as a stranger would: past the port. */
   plantQueue?(queue: string, text: string): Promise<void>;
   plantStream?(stream: string, partitionkey: string, text: string): Promise<void>;
-  /** Makes everything that is on the streams now fall out of retention. */
-  expire?(): Promise<void>;
+  /** Makes everything that is on the streams now fall out of retention. Where only who goes on looking can know what he has missed, `look` is called meanwhile. */
+  expire?(look?: () => Promise<unknown>): Promise<void>;
   readonly skips?: Skips;
 }
 

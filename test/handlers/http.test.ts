@@ -216,7 +216,7 @@ describe('The chain', () => {
     const admin = (Object.entries(doors) as [DoorName, Door][]).filter(([, door]) => door.admin).map(([name]) => name);
     // Whoever is not a customer or a carrier: forgotten, a door of the desk would stand open.
     const open = (Object.entries(doors) as [DoorName, Door][]).filter(([, door]) => !door.admin && !door.page).map(([name]) => name);
-    expect(open).to.deep.equal(['listProducts', 'getProduct', 'placeOrder', 'getOrder', 'cancelOrder', 'takeNotice']);
+    expect(open).to.deep.equal(['listProducts', 'getProduct', 'placeOrder', 'getOrder', 'cancelOrder', 'takeNotice', 'orderNews']);
     for (const name of admin) {
       for (const authorization of [undefined, '', 'Bearer', 'Bearer ', `Basic ${adminToken}`, `Bearer ${adminToken}x`, `Bearer ${adminToken.slice(1)}`, `Bearer x ${adminToken}`]) {
         const answer = await call(name, json({}, authorization === undefined ? {} : { authorization }), { rateLimit: false });

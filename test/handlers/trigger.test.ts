@@ -197,6 +197,16 @@ describe('a trigger of a stream', () => {
     await bench.world.stop();
   });
 
+  it('catches up through a partition that was split, to its children', async () => {
+    const bench = await openBench({ partitionsPerStream: 1 });
+    await append(bench, asked(1, 0), asked(2, 0));
+    bench.world.engines.stream.split(stream, '0');
+    await bench.world.kernel.stream.append(stream, [asked(1, 1), asked(2, 1)]);
+    await bench.world.play(catchUp(bench.world.kernel, [bench.shipping], functionSeconds));
+    expect([...bench.heard].sort()).to.deep.equal(['1#0', '1#1', '2#0', '2#1']);
+    await bench.world.stop();
+  });
+
   it('hands out an event that ends the process three times at the most: then it is parked unhandled, and the others go on', async () => {
     const bench = await openBench();
     const events = await append(bench, asked(1, 0), asked(2, 0));
