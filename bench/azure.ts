@@ -6,24 +6,11 @@ import { openAzureStore } from '../adapters/azure/store.ts';
 import { systemClock } from '../adapters/system/index.ts';
 import { startLaptop, type Laptop } from '../emulator/laptop.ts';
 import { openQueue, openStore, openStream, type Message } from '../ports/index.ts';
+import { atOnce, callers, many, pair, times, type Report } from './pair.ts';
 
-/**
- * What our adapters cost: the same work through a port and through the SDK below it, doing the same calls with the same bytes, in one run against the same local servers.
- * Each pair is run several times in turns, and the middle one of the ratios counts.
- */
-const rounds = 5;
 const queue = 'reserve-stock';
 const stream = 'orders';
 
-type Report = (name: string, value: string) => void;
-/** One half of a pair: does the work, answers how many. */
-type Work = () => Promise<number>;
-
-const said = (n: number): Message => ({
-  specversion: '1.0', id: `m${n}`, source: '/bench', type: 'Happened', subject: `s${n % 500}`, time: '2026-11-20T09:00:00.000Z', partitionkey: `s${n % 500}`,
-  sequence: '0000000000', dataversion: '1', data: { text: 'x'.repeat(300) },
-});
-const many = (count: number): Message[] => Array.from({ length: count }, (_, n) => said(n));
 /** The same fields as ours on the wire, as somebody would write them who has only this message to send. */
 function fieldsOf({ data, ...attributes }: Message): { body: Buffer; contentType: string; properties: Record<string, string> } {
   const properties = Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`cloudEvents_${name}`, String(value)]));
@@ -46,30 +33,6 @@ export async function benchAzure(report: Report): Promise<void> {
   }
 }
 
-async function pair(report: Report, name: string, ours: Work, straight: Work): Promise<void> {
-  const ratios: number[] = [];
-  const rates: number[] = [];
-  await ours();
-  await straight();
-  for (let round = 0; round < rounds; round++) {
-    // In turns, also of who begins: whatever else the machine does should hit both.
-    const first = round % 2 === 0 ? ours : straight;
-    const one = await rateOf(first);
-    const other = await rateOf(first === ours ? straight : ours);
-    const [mine, plain] = first === ours ? [one, other] : [other, one];
-    ratios.push(mine / plain);
-    rates.push(mine);
-  }
-  report(`azure: ${name}`, `${Math.round(middleOf(rates))}/s  (${middleOf(ratios).toFixed(2)} x the SDK alone; 0.90 x at least)`);
-}
-
-async function rateOf(work: Work): Promise<number> {
-  const begin = performance.now();
-  const count = await work();
-  return count / ((performance.now() - begin) / 1_000);
-}
-const middleOf = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-
 async function queues({ broker }: Laptop, report: Report): Promise<void> {
   const driver = await openAzureQueue({ connectionString: broker!, clock: systemClock });
   const port = openQueue(driver);
@@ -87,9 +50,6 @@ async function queues({ broker }: Laptop, report: Report): Promise<void> {
     for (const message of messages) filled.tryAddMessage(native(message));
     await sender.sendMessages(filled);
   };
-  const times = async (count: number, each: () => Promise<unknown>): Promise<void> => {
-    for (let n = 0; n < count; n++) await each();
-  };
   const drain = async (): Promise<void> => {
     for (let empty = 0; empty < 2; ) {
       const received = await receiver.receiveMessages(200, { maxWaitTimeInMs: 50 });
@@ -98,14 +58,14 @@ async function queues({ broker }: Laptop, report: Report): Promise<void> {
     }
   };
 
-  await pair(report, 'queue, messages sent one by one', () => times(200, () => port.send(queue, [messages[0]!])).then(() => 200), () => times(200, one).then(() => 200));
+  await pair(report, 'azure: queue, messages sent one by one', () => times(200, () => port.send(queue, [messages[0]!])), () => times(200, one));
   await drain();
-  await pair(report, 'queue, messages sent by the hundred', () => times(20, () => port.send(queue, messages)).then(() => 2_000), () => times(20, batch).then(() => 2_000));
+  await pair(report, 'azure: queue, messages sent by the hundred', () => times(20, () => port.send(queue, messages)).then(() => 2_000), () => times(20, batch).then(() => 2_000));
   await drain();
-  const fill = (): Promise<void> => times(10, batch);
+  const fill = (): Promise<number> => times(10, batch);
   await pair(
     report,
-    'queue, messages sent, received and done',
+    'azure: queue, messages sent, received and done',
     async () => {
       await fill();
       for (let left = 1_000; left > 0; ) {
@@ -140,7 +100,7 @@ async function streams({ broker }: Laptop, report: Report): Promise<void> {
 
   await pair(
     report,
-    'stream, events of 256 keys appended',
+    'azure: stream, events of 256 keys appended',
     async () => {
       for (let n = 0; n < appended; n += 256) await port.append(stream, messages);
       return appended;
@@ -160,7 +120,7 @@ async function streams({ broker }: Laptop, report: Report): Promise<void> {
   const wanted = await total();
   await pair(
     report,
-    'stream, all events of all partitions read',
+    'azure: stream, all events of all partitions read',
     async () => {
       const counts = await Promise.all(
         partitions.map(async (partition) => {
@@ -195,8 +155,6 @@ async function streams({ broker }: Laptop, report: Report): Promise<void> {
   await producer.close();
 }
 
-const callers = 32;
-
 async function tables({ tables: connectionString }: Laptop, report: Report): Promise<void> {
   const driver = await openAzureStore({ connectionString: connectionString!, table: 'ours', clock: systemClock });
   const store = openStore(driver);
@@ -204,23 +162,15 @@ async function tables({ tables: connectionString }: Laptop, report: Report): Pro
   await client.createTable();
   const text = 'x'.repeat(280);
   const body = { text };
-  let next = 0;
-  const atOnce = async (count: number, work: (n: number) => Promise<unknown>): Promise<number> => {
-    let left = count;
-    await Promise.all(Array.from({ length: callers }, async () => {
-      while (left-- > 0) await work(next++);
-    }));
-    return count;
-  };
   await pair(
     report,
-    `store, commits of 3 rows, ${callers} callers`,
+    `azure: store, commits of 3 rows, ${callers} callers`,
     () => atOnce(800, (n) => store.commit(`p~${n % 64}`, { writes: ['a', 'b', 'c'].map((part) => ({ op: 'create', key: `${part}|${n}`, body })) })),
     () => atOnce(800, (n) => client.submitTransaction(['a', 'b', 'c'].map((part): TransactionAction => ['create', { partitionKey: `p~${n % 64}`, rowKey: `${part}|${n}`, b0: JSON.stringify(body) }]))),
   );
   await store.commit('p', { writes: [{ op: 'create', key: 'one', body }] });
   await client.createEntity({ partitionKey: 'p', rowKey: 'one', b0: JSON.stringify(body) });
-  await pair(report, `store, rows read, ${callers} callers`, () => atOnce(1_500, () => store.get('p', 'one')), () => atOnce(1_500, () => client.getEntity('p', 'one')));
+  await pair(report, `azure: store, rows read, ${callers} callers`, () => atOnce(1_500, () => store.get('p', 'one')), () => atOnce(1_500, () => client.getEntity('p', 'one')));
   driver.close();
 }
 

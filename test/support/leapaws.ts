@@ -8,17 +8,22 @@ import { Worker } from 'node:worker_threads';
 import { configOf } from '../../adapters/aws/client.ts';
 import { createLeapClock, until, type LeapClock } from './leap.ts';
 
-/** SQS and Kinesis on this machine, in a thread whose time a test can leap over. One for all tests of this process; it keeps no process alive. */
-export interface LeapAws {
+/** SQS and Kinesis on this machine, in a thread whose time is a test's. They keep no process alive. */
+export interface Peers {
   /** `http://127.0.0.1:PORT` */
   readonly sqs: string;
   readonly kinesis: string;
-  /** A clock that agrees with theirs, also after leaps; one lives at a time. */
-  clock(): LeapClock;
   createQueue(name: string, attributes?: Readonly<Record<string, string>>): Promise<void>;
   /** Puts a text on a queue past the API. */
   plant(name: string, text: string): Promise<void>;
   createStream(name: string, shards: number): Promise<void>;
+  end(): Promise<void>;
+}
+
+/** Those whose time can be leapt over: one for all tests of this process. */
+export interface LeapAws extends Omit<Peers, 'end'> {
+  /** A clock that agrees with theirs, also after leaps; one lives at a time. */
+  clock(): LeapClock;
 }
 
 /** Where the servers' packages are. */
@@ -36,9 +41,29 @@ async function fetched(): Promise<void> {
 }
 
 async function start(): Promise<LeapAws> {
-  await fetched();
   const leaps = new BigInt64Array(new SharedArrayBuffer(8));
-  const worker = new Worker(new URL('./leapaws.worker.mjs', import.meta.url), { workerData: { home, leapt: leaps.buffer }, execArgv: [] });
+  const { end, ...peers } = await startPeers(leaps, false);
+  return {
+    ...peers,
+    clock() {
+      const clock = createLeapClock();
+      const behind = Number(Atomics.load(leaps, 0));
+      void clock.leap(behind);
+      return {
+        ...clock,
+        leap(milliseconds) {
+          Atomics.add(leaps, 0, BigInt(milliseconds));
+          return clock.leap(milliseconds);
+        },
+      };
+    },
+  };
+}
+
+/** The servers anew. `time`, in memory that is shared: how many milliseconds they are ahead of the machine; or, if theirs stands still, what time it is. */
+export async function startPeers(time: BigInt64Array, standsStill: boolean): Promise<Peers> {
+  await fetched();
+  const worker = new Worker(new URL('./leapaws.worker.mjs', import.meta.url), { workerData: { home, told: time.buffer, standsStill }, execArgv: [] });
   const [ports] = (await once(worker, 'message')) as [{ readonly sqs: number; readonly kinesis: number }];
   worker.unref();
   const kinesis = `http://127.0.0.1:${ports.kinesis}`;
@@ -54,23 +79,15 @@ async function start(): Promise<LeapAws> {
   return {
     sqs: `http://127.0.0.1:${ports.sqs}`,
     kinesis,
-    clock() {
-      const clock = createLeapClock();
-      const behind = Number(Atomics.load(leaps, 0));
-      void clock.leap(behind);
-      return {
-        ...clock,
-        leap(milliseconds) {
-          Atomics.add(leaps, 0, BigInt(milliseconds));
-          return clock.leap(milliseconds);
-        },
-      };
-    },
     createQueue: (name, attributes = {}) => tell({ do: 'createQueue', name, attributes }),
     plant: (name, text) => tell({ do: 'plant', name, text }),
     async createStream(name, shards) {
       await client.send(new CreateStreamCommand({ StreamName: name, ShardCount: shards }));
       await until(`${name} is there`, async () => (await client.send(new DescribeStreamSummaryCommand({ StreamName: name }))).StreamDescriptionSummary?.StreamStatus === 'ACTIVE');
+    },
+    async end() {
+      client.destroy();
+      await worker.terminate();
     },
   };
 }

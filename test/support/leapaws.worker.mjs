@@ -3,13 +3,13 @@ import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
 
 /**
- * SQS (fauxqs) and Kinesis (kinesalite) in a thread of their own, whose time a test can leap over: both ask Date.now, and here it is the machine's plus all leaps so far, which the
- * test writes into memory that both threads share.
+ * SQS (fauxqs) and Kinesis (kinesalite) in a thread of their own, whose time is a test's: both ask Date.now, and here it is the machine's plus all leaps so far, or where time
+ * stands still just what the test has written into memory that both threads share.
  */
-const { home, leapt } = workerData;
+const { home, told, standsStill } = workerData;
 const real = Date.now;
-const leaps = new BigInt64Array(leapt);
-Date.now = () => real() + Number(Atomics.load(leaps, 0));
+const time = new BigInt64Array(told);
+Date.now = () => (standsStill ? 0 : real()) + Number(Atomics.load(time, 0));
 
 // kinesalite throws out of an event when a client goes away in the middle of a request, where a server goes on.
 process.on('uncaughtException', (error) => {
