@@ -17,6 +17,8 @@ describe('The faces of the shop', function () {
   let browser: Browser;
   let axe: string;
   let order: string;
+  /** A product that is out of stock. */
+  let gone: string;
   let paths: string[];
   const odd = { name: `${'Ünïcödé'.repeat(28)}x`, line1: `${'👩‍👩‍👧'.repeat(20)}`, line2: 'شارع الملك فهد', city: 'א'.repeat(90), postcode: 'W'.repeat(20), email: `${'m'.repeat(60)}@example.com` };
 
@@ -27,7 +29,7 @@ describe('The faces of the shop', function () {
     axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
     const api = client(shop!.url, shop!.adminToken);
     const { items } = (await api.get('/api/products?limit=200')).body as { items: { sku: string; stock: string }[] };
-    const gone = items.find(({ stock }) => stock === 'OutOfStock')!.sku;
+    gone = items.find(({ stock }) => stock === 'OutOfStock')!.sku;
     const { email, name, ...address } = odd;
     const placed = await api.post('/api/orders', { customer: { name, email }, address: { ...address, country: 'GB' }, lines: [{ sku: gone, quantity: 1 }] });
     order = placed.body.id as string;
@@ -142,10 +144,23 @@ describe('The faces of the shop', function () {
     expect((await fetch(`${shop!.url}/orders/${'0'.repeat(26)}/news`)).status).to.equal(404);
   });
 
+  it('ask by themselves where a host cannot go on telling', async () => {
+    const api = client(shop!.url, shop!.adminToken);
+    const placed = await api.post('/api/orders', { customer: { name: 'Anna', email: odd.email }, address: { line1: '1', city: 'Leeds', postcode: 'LS1', country: 'GB' }, lines: [{ sku: gone, quantity: 1 }] });
+    await api.until(placed.body.id, 'Backordered');
+    await withPage({}, async (page) => {
+      // What such a host answers, as a Function does.
+      await page.route('**/news', (route) => route.fulfill({ status: 204 }));
+      await page.goto(`/orders/${placed.body.id as string}`);
+      await page.waitForSelector('[data-status]');
+      await shop!.shop.kernel.published.cancelOrder(placed.body.id as string);
+      await page.waitForSelector('[data-final]');
+      expect(await page.locator('[data-news]').innerText()).to.match(/cancelled/i);
+    });
+  });
+
   it('let nobody hold a shop open that stops', async () => {
     const api = client(shop!.url, shop!.adminToken);
-    const { items } = (await api.get('/api/products?limit=200')).body as { items: { sku: string; stock: string }[] };
-    const gone = items.find(({ stock }) => stock === 'OutOfStock')!.sku;
     const placed = await api.post('/api/orders', { customer: { name: 'Anna', email: odd.email }, address: { line1: '1', city: 'Leeds', postcode: 'LS1', country: 'GB' }, lines: [{ sku: gone, quantity: 1 }] });
     const answer = await fetch(`${shop!.url}/orders/${placed.body.id as string}/news`);
     expect(answer.status).to.equal(200);

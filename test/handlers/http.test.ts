@@ -17,6 +17,7 @@ import { WrongSetting, parseSettings } from '../../handlers/settings.ts';
 import { create, key, partitionOf } from '../../ports/index.ts';
 import { basket, client, type Client } from '../support/client.ts';
 import { createClock, type VirtualClock } from '../support/clock.ts';
+import { until } from '../support/leap.ts';
 import { createLog } from '../support/log.ts';
 
 /** The chain and the server, with the real services over the memory family. Time stands still, so that a rate limit can be counted. */
@@ -472,6 +473,22 @@ describe('The server', () => {
     expect(gunzipSync(small.bytes).equals(plain.bytes)).to.equal(true);
     expect(brotliDecompressSync(smaller.bytes).equals(plain.bytes)).to.equal(true);
     expect(small.bytes.length).to.be.below(plain.bytes.length / 3);
+  });
+
+  it('has as many places for answers that go on as it says, 204 for whoever finds none, and a place again when a reader has gone', async () => {
+    const { body: order } = await api.post('/api/orders', basket(['MUG', 1]));
+    for (const [options, limited] of [[{ streamsMax: 2 }, false], [{ streamsPerNetworkMax: 2, context: { ...context, rateLimit: true } }, true]] as const) {
+      const { url } = await serve(options);
+      const listen = async (): Promise<{ status: number; leave(): void }> => {
+        const stop = new AbortController();
+        const { status } = await fetch(`${url}/orders/${order.id as string}/news`, { signal: stop.signal });
+        return { status, leave: () => stop.abort() };
+      };
+      const [one, two, three] = [await listen(), await listen(), await listen()];
+      expect([one.status, two.status, three.status], limited ? 'of one network' : 'in all').to.deep.equal([200, 200, 204]);
+      one.leave();
+      await until('a place is free', async () => (await listen()).status === 200);
+    }
   });
 
   it('lets a request end when it closes, and waits for nobody who asks nothing', async () => {

@@ -8,9 +8,11 @@ import { anna, basket, client, eventually, type Client } from './client.ts';
 
 /** THE STORY: what the owner of a shop wants of it, told by its customers and its people. */
 
+export const titleOf = (adapters: string): string => `The story (${adapters})`;
+
 /** Over HTTP, with everything in between for real: queues, streams, letters, and a carrier that calls back. `more`: settings, asked for when the story begins. */
 export function tellStory(adapters: string, more: () => Promise<Record<string, string>> = () => Promise.resolve({})): void {
-  describe(`The story (${adapters})`, () => {
+  describe(titleOf(adapters), () => {
     let folder: string;
     let shop: Local;
     let api: Client;
