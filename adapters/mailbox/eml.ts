@@ -39,7 +39,8 @@ function dateOf(date: string): string {
   return time.toUTCString().replace('GMT', '+0000');
 }
 
-const mailboxOf = ({ name, address }: Letter['to']): string => (name === '' ? `<${address}>` : `${phrase(name, quoted)}\r\n <${address}>`);
+/** A name and its address as a header has them, folded at `\r\n `. */
+export const mailboxOf = ({ name, address }: Letter['to']): string => (name === '' ? `<${address}>` : `${phrase(name, quoted)}\r\n <${address}>`);
 
 const quoted = (name: string): string => `"${name.replace(/["\\]/g, '\\$&')}"`;
 
