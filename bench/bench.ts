@@ -20,7 +20,7 @@ import { openEmptyShop, openWorkshop, type Workshop } from './shop.ts';
  * How fast it is, in one run on one machine; ratios mean more than figures. A lifecycle is an order placed, reserved, shipped and delivered, with its three letters
  * written, by the same handlers as HTTP and through all queues and streams.
  *
- *   npm run bench -- [--orders N] [--only memory|embedded|azure|cold|emulator]
+ *   npm run bench -- [--orders N] [--only memory|embedded|azure|aws|cold|emulator]
  */
 const { values } = parseArgs({ options: { orders: { type: 'string', default: '3000' }, only: { type: 'string' }, messages: { type: 'string' } } });
 const count = Number(values.orders);
@@ -253,6 +253,7 @@ if (families.includes('embedded')) {
 }
 for (const family of families) await lifecycles(family);
 if (wants('azure')) await (await import('./azure.ts')).benchAzure(row);
+if (wants('aws')) await (await import('./aws.ts')).benchAws(row);
 if (wants('cold')) await (await import('./cold.ts')).benchCold(row);
 if (wants('emulator')) await import('./emulator.ts');
 console.log();

@@ -93,6 +93,7 @@ export async function openShop(settings: ShopSettings, surroundings: Surrounding
 
   const ground = ({ get }: ResolutionContext): Ground => ({ clock: get<Clock>(it.clock), closers, chores });
   container.bind<Cloud>(it.azure).toDynamicValue(async (context) => (await import('./clouds/azure.ts')).azureCloud(settings, ground(context)));
+  container.bind<Cloud>(it.aws).toDynamicValue(async (context) => (await import('./clouds/aws.ts')).awsCloud(settings, ground(context)));
 
   const { store, queue, stream, mailer } = settings.adapters;
   container.bind<StoreDriver>(it.store).toDynamicValue(async (context) => (isCloud(store) ? (await cloud(context, store)).store() : (await family(context, store)).store));

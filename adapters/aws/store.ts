@@ -203,4 +203,5 @@ function cancelled(error: unknown, doing: string, keys: readonly string[]): Port
 }
 
 const keyAt = (keys: readonly string[], nth: number): { readonly key?: string } => (keys[nth] === undefined ? {} : { key: keys[nth] });
-const isBroken = (cause: unknown): boolean => ['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'UND_ERR_SOCKET'].includes(nameOf(cause));
+/** The SDK calls a line that broke a time-out. */
+const isBroken = (cause: unknown): boolean => ['TimeoutError', 'ECONNRESET', 'EPIPE', 'ECONNREFUSED'].includes(nameOf(cause));

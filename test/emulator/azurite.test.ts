@@ -108,6 +108,7 @@ describe('Azurite', () => {
     /** A copy of the folder with the lock file, without what it names, and an npm that brings something small after a while. */
     beforeEach(() => {
       for (const file of ['keep.mjs', 'package.json']) cpSync(join(keeper, file), join(folder, 'here', file));
+      cpSync(join(keeper, '../fetch.mjs'), join(folder, 'fetch.mjs'));
       const lock = { packages: { '': {}, 'node_modules/azurite': { version: '9.9.9' } } };
       writeFileSync(join(folder, 'here', 'package-lock.json'), JSON.stringify(lock));
       npm = join(folder, 'npm-cli.js');

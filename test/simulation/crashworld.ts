@@ -99,7 +99,12 @@ const embedded = (): Ground => {
   };
 };
 
-export const families: Readonly<Record<string, CrashFamily>> = { memory: { exact: true, open: memory }, embedded: { exact: true, open: embedded }, azure: { exact: false, open: async () => (await import('./crashazure.ts')).openAzureGround() } };
+export const families: Readonly<Record<string, CrashFamily>> = {
+  memory: { exact: true, open: memory },
+  embedded: { exact: true, open: embedded },
+  azure: { exact: false, open: async () => (await import('./crashazure.ts')).openAzureGround() },
+  aws: { exact: false, open: async () => (await import('./crashaws.ts')).openAwsGround() },
+};
 
 export interface CrashWorld {
   readonly clock: VirtualClock;

@@ -1,7 +1,6 @@
 import { CreateStreamCommand, DescribeStreamSummaryCommand, KinesisClient } from '@aws-sdk/client-kinesis';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
@@ -35,14 +34,12 @@ export const leapAws = (): Promise<LeapAws> => (started ??= start());
 /** The very first time on a machine they are fetched, so whoever asks gives it so long. */
 export const leapAwsPatienceMs = 600_000;
 
-async function fetched(): Promise<void> {
-  const folder = dirname(home);
-  if (!existsSync(join(folder, 'node_modules', '.package-lock.json'))) await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund'], { cwd: folder });
-}
+let fetching: Promise<unknown> | undefined;
+const fetched = (): Promise<unknown> => (fetching ??= promisify(execFile)(process.execPath, [join(dirname(home), 'keep.mjs'), 'fetch']));
 
 async function start(): Promise<LeapAws> {
   const leaps = new BigInt64Array(new SharedArrayBuffer(8));
-  const { end, ...peers } = await startPeers(leaps, false);
+  const peers = await startPeers(leaps, false);
   return {
     ...peers,
     clock() {
