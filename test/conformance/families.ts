@@ -163,8 +163,6 @@ export function mailbox(): MailerFamily {
   };
 }
 
-const noMemory = 'a mail server does not tell what became of a letter, and takes a repeated one';
-
 /** A mail server that takes everything: nobody remembers a key but the Message-ID, by which the customer's program tells repeats. */
 export function smtp(): MailerFamily {
   let server: SMTPServer;
@@ -203,11 +201,6 @@ export function smtp(): MailerFamily {
       return letters.map(({ to, subject }) => ({ address: to?.[0]?.address ?? '', subject: subject ?? '' }));
     },
     forgetful: true,
-    skips: {
-      'takes one letter per key, however often it is sent': noMemory,
-      'lets the first letter of a key count, whatever is sent under it later': noMemory,
-      'remembers over a restart what was sent': noMemory,
-    },
   };
 }
 

@@ -16,7 +16,7 @@ export interface MailerFamily {
   sever?(): Promise<void>;
   /** Lets the answer to the next `send` be lost on its way, although the letter is taken. */
   loseAnswer?(): Promise<void>;
-  /** It answers `unknown` to every `ask`, and takes a repeated key again. */
+  /** It answers `unknown` to every `ask`, and takes a repeated key again: then that is what the cases hold it to. */
   readonly forgetful?: true;
   readonly skips?: Skips;
 }
@@ -31,6 +31,7 @@ export function mailerCases(family: MailerFamily): Case[] {
   let mailer: Mailer;
   const place = { open: async () => void (mailer = openMailer(await family.open())), close: () => family.close() };
   const known = (answer: 'sent' | 'notSent'): 'sent' | 'notSent' | 'unknown' => (family.forgetful ? 'unknown' : answer);
+  const letters = (sent: number): number => (family.forgetful ? sent : 1);
   return casesOf(`mailer · ${family.name}`, family, place, ({ promises }) => {
     promises('takes a letter, and from then on answers sent', async () => {
       await mailer.send(letterOf('7.confirmation'));
@@ -47,13 +48,15 @@ export function mailerCases(family: MailerFamily): Case[] {
     promises('takes one letter per key, however often it is sent', async () => {
       for (let n = 0; n < 3; n++) await mailer.send(letterOf('7.confirmation'));
       await Promise.all([1, 2, 3].map(() => mailer.send(letterOf('7.shipped', { subject: 'On its way' }))));
-      expect((await family.taken()).map(({ subject }) => subject).sort()).to.deep.equal(['On its way', 'Your order']);
+      const subjects = ['On its way', 'Your order'].flatMap((subject) => Array.from({ length: letters(3) }, () => subject));
+      expect((await family.taken()).map(({ subject }) => subject).sort()).to.deep.equal(subjects);
     });
 
     promises('lets the first letter of a key count, whatever is sent under it later', async () => {
       await mailer.send(letterOf('7.confirmation', { subject: 'First' }));
       await mailer.send(letterOf('7.confirmation', { subject: 'Second', to: { name: 'Eve', address: 'eve@example.com' } }));
-      expect(await family.taken()).to.deep.equal([{ address: 'ada@example.com', subject: 'First' }]);
+      const sent = [{ address: 'ada@example.com', subject: 'First' }, { address: 'eve@example.com', subject: 'Second' }];
+      expect(await family.taken()).to.deep.equal(sent.slice(0, letters(2)));
     });
 
     promises('takes letters of many keys at once, and mixes none', async () => {
@@ -81,7 +84,7 @@ export function mailerCases(family: MailerFamily): Case[] {
       mailer = openMailer(await family.restart());
       expect(await mailer.ask('7.confirmation')).to.equal(known('sent'));
       await mailer.send(letterOf('7.confirmation'));
-      expect(await family.taken()).to.have.length(1);
+      expect(await family.taken()).to.have.length(letters(2));
     });
 
     promises('carries letters and names of every script', async () => {
