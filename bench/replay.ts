@@ -179,7 +179,7 @@ async function inTurns<T>(items: readonly T[], most: number, work: (item: T) => 
 
 // ---------------------------------------------------------------- the command
 
-const usage = 'usage: npm run replay -- FILE [--orders N] [--adapters memory|embedded|azure] [--stock SHARE]     (the data folder is DATA_DIR, .data/replay unless set)';
+const usage = 'usage: npm run replay -- FILE [--orders N] [--adapters memory|embedded|azure|aws] [--stock SHARE]     (the data folder is DATA_DIR, .data/replay unless set)';
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({ allowPositionals: true, options: { orders: { type: 'string' }, adapters: { type: 'string', default: 'embedded' }, stock: { type: 'string', default: '1' }, help: { type: 'boolean' } } });

@@ -53,7 +53,7 @@ type Service = 'sqs' | 'kinesis' | 'dynamodb' | 'ses';
 const keeper = fileURLToPath(new URL('aws/keep.mjs', import.meta.url));
 /** A net under the kernel's own maximum, which is lower. */
 const receivesMax = 100;
-const shards = 4;
+const shards = 2;
 const patienceMilliseconds = 10_000;
 
 /** Throws `unavailable` when something cannot be fetched or started, with what it has said; also for want of Java. */

@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { bundle, json, zipped, type Files } from './bundle.ts';
+import { Complaint } from './complaint.ts';
 import { openApp } from './invoke.ts';
 import type { Binding, Outcome, Registered } from './worker.ts';
 import { template } from './template.ts';
@@ -22,7 +23,14 @@ export interface Serverless {
   readonly service: {
     readonly functions: Record<string, FunctionConfig>;
     readonly package: { path?: string };
+    readonly provider?: ProviderConfig;
   };
+}
+/** Where `sls deploy` makes it all, and what of the template's parameters is not as it is by itself. */
+export interface ProviderConfig {
+  readonly region?: string;
+  readonly resourceGroup?: string;
+  readonly parameters?: Readonly<Record<string, string | number>>;
 }
 interface FunctionConfig {
   readonly handler: string;
@@ -30,12 +38,11 @@ interface FunctionConfig {
 }
 export type Options = Readonly<Record<string, string | undefined>>;
 
-/** Something that a person can mend; one line. */
-export class Complaint extends Error {}
+export { Complaint };
 
 const triggers: Readonly<Record<string, string>> = { http: 'httpTrigger', serviceBus: 'serviceBusTrigger', eventHub: 'eventHubTrigger', timer: 'timerTrigger' };
-const packageName = 'anyport.zip';
-const templateName = 'template.json';
+export const packageName = 'anyport.zip';
+export const templateName = 'template.json';
 
 // ---------------------------------------------------------------- package
 
@@ -43,11 +50,14 @@ export async function pack(serverless: Serverless, options: Options): Promise<vo
   const wanted = wantedOf(serverless);
   const files = await bundle();
   await compare(files, wanted);
-  const folder = resolve(serverless.serviceDir, options['package'] ?? serverless.service.package.path ?? '.serverless');
+  const folder = folderOf(serverless, options);
   const zip = zipped(files);
   await writeAll(folder, { [packageName]: zip, [templateName]: json(template()) });
   console.log(`${join(folder, packageName)}: ${Object.keys(wanted).length} functions, ${Math.round(zip.byteLength / 1024)} KB; ${templateName} beside it`);
 }
+
+/** Where the package lies. */
+export const folderOf = ({ serviceDir, service }: Serverless, options: Options): string => resolve(serviceDir, options['package'] ?? service.package.path ?? '.serverless');
 
 /** All or, when one cannot be written, none. */
 async function writeAll(folder: string, files: Readonly<Record<string, Uint8Array>>): Promise<void> {

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { connections, functions, schedule, type FunctionRow } from '../handlers/functions.ts';
 
@@ -19,17 +19,19 @@ export function eventOf(row: FunctionRow): Readonly<Record<string, Readonly<Reco
   }
 }
 
-const head = `# Azure Functions, for \`npx sls package\` and \`npx sls invoke local -f NAME\`; docs/azure.md tells how.
-# Made of core/flow.ts by \`npm run generate\`. Whoever wants another function changes the flow.
+const head = `# Azure Functions, for \`npx sls package\`, \`npx sls invoke local -f NAME\` and \`npx sls deploy\`; docs/azure.md tells how.
+# Made of core/flow.ts by \`npm run generate\`, which leaves \`provider\` as it is. Whoever wants another function changes the flow.
 
 service: anyport
 configValidationMode: error
 plugins: ['./serverless/index.mjs']
 
-provider:
+`;
+/** Until somebody writes down something else. */
+const provider = `provider:
   name: azure
-
-functions:
+  region: westeurope
+  resourceGroup: anyport
 `;
 
 /** JSON is YAML: each event is one line of it. */
@@ -39,7 +41,13 @@ export function serverlessYml(): string {
     const said = Object.entries(settings).map(([key, value]) => `${key}: ${typeof value === 'string' ? quoted(value) : `[${value.join(', ')}]`}`);
     return `  ${row.name}:\n    handler: ${handlerOf(row.name)}\n    events: [{ ${kind}: { ${said.join(', ')} } }]\n`;
   };
-  return head + functions.map(line).join('');
+  return `${head}${providerIn()}\nfunctions:\n${functions.map(line).join('')}`;
+}
+
+/** Where it is deployed is not the flow's matter, but that of whoever deploys it: it is kept as it stands in the file. */
+function providerIn(): string {
+  const found = existsSync(file) ? /^provider:\n(?: {2}.*\n)+/m.exec(readFileSync(file, 'utf8')) : null;
+  return found?.[0] ?? provider;
 }
 
 export const handlerOf = (name: string): string => `handlers/azure.${name}`;

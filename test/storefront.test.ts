@@ -7,9 +7,13 @@ import { startLocal, type Local } from '../handlers/local.ts';
 import { parseSettings } from '../handlers/settings.ts';
 import { openBrowser } from './support/browser.ts';
 import { eventually } from './support/client.ts';
+import { withDynamo } from './support/dynamo.ts';
 
-/** A customer in a real browser, with the sample products that `npm start` begins with, on one machine and on the SDKs of Azure. */
-for (const adapters of ['embedded', 'azure']) {
+/** A customer in a real browser, with the sample products that `npm start` begins with, on one machine and on the SDKs of both clouds. */
+for (const adapters of ['embedded', 'azure']) tellStorefront(adapters);
+withDynamo('the storefront on AWS', () => tellStorefront('aws'));
+
+function tellStorefront(adapters: string): void {
   describe(`The storefront (${adapters})`, function () {
     this.timeout(120_000);
     let folder: string;
@@ -138,7 +142,7 @@ for (const adapters of ['embedded', 'azure']) {
       const [sold] = (await (await fetch(`${shop.url}/api/products?limit=1`)).json() as { items: { sku: string }[] }).items;
       const order = { customer: { name: anna.name, email: anna.email }, address: { line1: anna.line1, city: anna.city, postcode: anna.postcode, country: 'GB' }, lines: [{ sku: sold!.sku, quantity: 1 }] };
       // More than a page has, where that does not take long.
-      for (let n = 0; n < (adapters === 'azure' ? 20 : 130); n++) await kernel.published.placeOrder(order, undefined);
+      for (let n = 0; n < (adapters === 'embedded' ? 130 : 20); n++) await kernel.published.placeOrder(order, undefined);
       const last = await kernel.published.placeOrder(order, undefined);
       const id = 'id' in last ? last.id : '';
       await eventually(async () => expect(kernel.mailer.mailbox?.recent()).to.include(`${id}.confirmation`));

@@ -31,13 +31,17 @@ export function checkedPlace(place: Place): Place {
   return place;
 }
 
+/** The SDK would write to the console that requests wait for sockets. They may: each has its own time, and says so when that is over. */
+const nothing = (): void => {};
+const silent = { trace: nothing, debug: nothing, info: nothing, warn: nothing, error: nothing };
+
 /**
  * The configuration of a client of the SDK. It tries nothing a second time: after a lost answer it could not know whether it repeats; whoever called does know what a
  * repetition means. HTTP/1.1 also for Kinesis, whose client would speak HTTP/2, which local servers do not.
  */
 export function configOf(place: Place, { patienceSeconds = 15, sockets = 64 }: { readonly patienceSeconds?: number; readonly sockets?: number } = {}) {
   const requestHandler = new NodeHttpHandler({
-    connectionTimeout: Math.min(patienceSeconds, 5) * 1_000, httpAgent: { maxSockets: sockets, keepAlive: true }, httpsAgent: { maxSockets: sockets, keepAlive: true },
+    logger: silent, connectionTimeout: Math.min(patienceSeconds, 5) * 1_000, httpAgent: { maxSockets: sockets, keepAlive: true }, httpsAgent: { maxSockets: sockets, keepAlive: true },
   });
   const common = { requestHandler, maxAttempts: 1 };
   if (isLocal(place)) return { ...common, region: localRegion, endpoint: place.endpoint, credentials: { accessKeyId: 'local', secretAccessKey: 'local' } };

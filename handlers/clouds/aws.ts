@@ -27,7 +27,9 @@ export function awsCloud(settings: ShopSettings, { clock, closers, chores }: Gro
     },
     async stream() {
       const { openAwsStream } = await import('../../adapters/aws/index.ts');
-      return kept(await openAwsStream({ place: place(aws.kinesis ?? (await local()).kinesis!), prefix: aws.prefix, clock }));
+      const address = aws.kinesis ?? (await local()).kinesis!;
+      // On this machine looking costs nothing but its own time, of which many readers looking often would leave little for the rest.
+      return kept(await openAwsStream({ place: place(address), prefix: aws.prefix, clock, ...(address.startsWith('http:') ? { pollMilliseconds: localPollMilliseconds } : {}) }));
     },
     async mailer(): Promise<MailerDriver> {
       const { mailboxOf, openAwsMailer } = await import('../../adapters/aws/mailer.ts');
@@ -37,6 +39,8 @@ export function awsCloud(settings: ShopSettings, { clock, closers, chores }: Gro
     },
   };
 }
+
+const localPollMilliseconds = 200;
 
 async function startServers(settings: ShopSettings, closers: Ground['closers']): Promise<LocalAws> {
   const { startAws } = await import('../../emulator/aws.ts');

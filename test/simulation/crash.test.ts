@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { azuritePatienceMs } from '../support/azurite.ts';
+import { dynamoPatienceMs, sharedDynamo, withDynamo } from '../support/dynamo.ts';
 import { countCalls, familyOf, planOf, strike, type Found } from './crashrun.ts';
 import { ways, type Fault, type Moment } from './crashworld.ts';
 
@@ -55,6 +56,14 @@ describe('A shop that is killed at any call to a port', function () {
   it('keeps its promises on the SDKs of Azure, over sockets, in each of the four ways', async function () {
     this.timeout(azuritePatienceMs);
     expect(await strikeAll('azure', ways.map((how, n) => ({ at: 400 + 550 * n, how })))).to.deep.equal([]);
+  });
+
+  withDynamo('killed on the SDKs of AWS', () => {
+    it('keeps its promises on the SDKs of AWS, over sockets, in each of the four ways', async function () {
+      this.timeout(dynamoPatienceMs);
+      await sharedDynamo(); // the first time on a machine it is fetched
+      expect(await strikeAll('aws', ways.map((how, n) => ({ at: 500 + 550 * n, how })))).to.deep.equal([]);
+    });
   });
 
   it('leaves out only kills between which nothing has happened', async () => {
