@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { Collection, Message, Road } from '../ports/index.ts';
+import type { Operator, Porch, Problem, Role } from './console/events.ts';
 import { Backordered, InventoryReserved, Receipt, StockChanged, StockFreed, StockView } from './inventory/events.ts';
 import { MailState, MailView } from './notification/events.ts';
-import { AuditView, DeadLetterDetail, DeadLetterView, DropFirst, ParkedDetail, ParkedView, Retried, RetryAll, SaidByHand, SayByHand, StoryView, StuckDetail, StuckView, Why } from './operations/events.ts';
+import { ActView, AuditView, DeadLetterDetail, DeadLetterView, DropFirst, ParkedDetail, ParkedView, PulseView, Retried, RetryAll, SaidByHand, SayByHand, Span, StoryView, StuckDetail, StuckView, Why } from './operations/events.ts';
 import { CancellationRequested, OrderPlaced, OrderStatus, OrderView, PlaceOrder } from './order/events.ts';
 import { DescribeProduct, ProductInfoUpdated, ProductView } from './product/events.ts';
 import { BookingState, BookingView, OrderDelivered, OrderFulfillment, ResolveBooking, ShippingStopped } from './shipping/events.ts';
@@ -16,8 +17,11 @@ import { OrderId, Sku } from './shapes.ts';
 
 export const services = ['order', 'inventory', 'product', 'shipping', 'notification', 'website'] as const;
 export type ServiceName = (typeof services)[number];
-/** Who may have doors: the services, and the desk from which people look after them. It says nothing, hears nothing, and reads all. */
-export type OwnerName = ServiceName | 'operations';
+/**
+ * Who may have doors: the services; the desk from which people look after them, which says nothing, hears nothing, and reads all; and the console, pages for people
+ * that ask nobody but the admin API.
+ */
+export type OwnerName = ServiceName | 'operations' | 'console';
 
 interface Travel<To extends ServiceName = ServiceName> extends Road {
   readonly to: readonly To[];
@@ -113,6 +117,7 @@ export const collections = {
   letters: { name: 'letters', shards: 64 },
   catalogue: { name: 'catalogue', shards: 1 },
   consumers: { name: 'consumers', shards: 16 },
+  /** What waits for people, and what they have done; who has signed in. */
   dead: { name: 'dead', shards: 16 },
   meta: { name: 'meta', shards: 1 },
 } as const satisfies Record<string, Collection>;
@@ -143,6 +148,8 @@ export interface Door {
   readonly summary: string;
   /** `loopback`: who asks from this machine itself, past no proxy, needs no token. */
   readonly admin?: true | 'loopback';
+  /** A page of the console for people who have signed in: this role at the least. Whoever has none is sent to sign in. */
+  readonly console?: Role;
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
@@ -184,6 +191,21 @@ const page = <const Extra extends Partial<Door> = object>(path: string, summary:
 const form = <const Extra extends Partial<Door> = object>(path: string, summary: string, extra?: Extra) =>
   ({ service: 'website', method: 'POST', path, summary, page: true, replies: { 303: null }, ...(extra as Extra) }) as const;
 
+// What a door says of itself counts more than what all of its kind have in common; a plain spread would ask of a type to be both.
+const over = <const Base extends object, const Extra extends object>(base: Base, extra: Extra): Omit<Base, keyof Extra> & NoInfer<Extra> => ({ ...base, ...extra });
+/** Of the console: who sees it, and who changes something with it. All that a form posts reaches its function as `raw`, as on the shop's pages. */
+const view = <const Extra extends Partial<Door> = Record<never, never>>(path: string, summary: string, extra?: Extra) =>
+  over({ service: 'console', method: 'GET', path: `/console${path}`, summary, page: true, console: 'viewer', replies: { 200: html } }, (extra ?? {}) as Extra);
+const act = <const Extra extends Partial<Door> = Record<never, never>>(path: string, summary: string, extra?: Extra) =>
+  over({ service: 'console', method: 'POST', path: `/console${path}`, summary, page: true, console: 'operator', replies: { 303: null, 422: html } }, (extra ?? {}) as Extra);
+const porch = <const Method extends 'GET' | 'POST', const Extra extends Partial<Door> = Record<never, never>>(method: Method, path: string, summary: string, extra?: Extra) =>
+  over({ service: 'console', method, path: `/console${path}`, summary, page: true, replies: { 303: null } }, (extra ?? {}) as Extra);
+const ofTrouble = z.object({ kind: z.string().max(20) });
+/** How many it was, in an address to which a form has led. */
+const Counted = z.coerce.number().int().min(0).max(1_000_000_000).catch(0);
+const Next = z.object({ next: z.string().max(2_000).optional() });
+const Provided = z.object({ code: z.string().max(4_000).optional(), state: z.string().max(500).optional(), iss: z.string().max(500).optional(), error: z.string().max(200).optional() });
+
 export const doors = {
   listProducts: { service: 'product', method: 'GET', path: '/api/products', summary: 'Products, with an optional search', query: listQuery.extend({ q: z.string().trim().max(200).optional() }), replies: { 200: pageOf(ProductView) } },
   getProduct: { service: 'product', method: 'GET', path: '/api/products/{sku}', summary: 'One product', params: bySku, replies: { 200: ProductView }, refuses: [404] },
@@ -193,12 +215,12 @@ export const doors = {
   placeOrder: { service: 'order', method: 'POST', path: '/api/orders', summary: 'Place an order', body: PlaceOrder, idempotent: true, replies: { 201: OrderView }, refuses: [409, 413, 422] },
   getOrder: { service: 'order', method: 'GET', path: '/api/orders/{id}', summary: 'One order; its id is the capability', params: byOrder, replies: { 200: OrderView }, refuses: [404] },
   cancelOrder: { service: 'order', method: 'POST', path: '/api/orders/{id}/cancel', summary: 'Ask for a cancellation; Shipping decides', params: byOrder, replies: { 200: OrderView, 202: OrderView }, refuses: [404, 409] },
-  listOrders: { service: 'order', method: 'GET', path: '/api/orders', summary: 'Orders', admin: true, query: listQuery.extend({ status: OrderStatus.optional() }), replies: { 200: pageOf(OrderView) } },
+  listOrders: { service: 'order', method: 'GET', path: '/api/orders', summary: 'Orders', admin: true, query: listQuery.extend({ status: OrderStatus.optional(), q: z.string().trim().max(254).optional() }), replies: { 200: pageOf(OrderView) } },
   takeNotice: { service: 'shipping', method: 'POST', path: '/api/carriers/{carrier}/notices', summary: 'A carrier tells where a parcel is', params: z.object({ carrier: z.string().max(40) }), raw: true, replies: { 204: null }, refuses: [404, 503] },
   listMails: { service: 'notification', method: 'GET', path: '/api/mails', summary: 'Letters to customers', admin: true, query: listQuery.extend({ orderId: OrderId.optional(), state: MailState.optional() }), replies: { 200: pageOf(MailView) } },
   retryMail: { service: 'notification', method: 'POST', path: '/api/mails/{id}/retry', summary: 'An uncertain or refused letter is sent again', admin: true, params: byMail, replies: { 200: MailView }, refuses: [404, 409] },
   resolveMail: { service: 'notification', method: 'POST', path: '/api/mails/{id}/resolve', summary: 'An uncertain letter was sent, a person says', admin: true, params: byMail, replies: { 200: MailView }, refuses: [404, 409] },
-  listBookings: { service: 'shipping', method: 'GET', path: '/api/bookings', summary: 'Bookings that need a person', admin: true, query: listQuery.extend({ state: BookingState.optional() }), replies: { 200: pageOf(BookingView) } },
+  listBookings: { service: 'shipping', method: 'GET', path: '/api/bookings', summary: 'Bookings that need a person', admin: true, query: listQuery.extend({ state: BookingState.optional(), orderId: OrderId.optional() }), replies: { 200: pageOf(BookingView) } },
   retryBooking: { service: 'shipping', method: 'POST', path: '/api/bookings/{id}/retry', summary: 'Nothing was booked, a person says: it is booked again', admin: true, params: byOrder, replies: { 202: null }, refuses: [409] },
   resolveBooking: { service: 'shipping', method: 'POST', path: '/api/bookings/{id}/resolve', summary: 'A person says which parcel the carrier has', admin: true, params: byOrder, body: ResolveBooking, replies: { 204: null }, refuses: [409, 422] },
   listDeadLetters: desk('GET', '/dead-letters', 'Messages of queues that nobody could handle', { query: troubleQuery.extend({ state: z.enum(['dead', 'sentAgain', 'resolved']).default('dead') }), replies: { 200: pageOf(DeadLetterView) } }),
@@ -218,6 +240,8 @@ export const doors = {
   resolveStuck: desk('POST', '/stuck/{id}/resolve', 'It is not to be said on the channels that are left', resolveOne),
   orderStory: desk('GET', '/orders/{id}/story', 'What was said about an order, who has heard it, and what is missing where', { params: byOrder, replies: { 200: StoryView }, refuses: [404] }),
   auditShop: desk('GET', '/audit', 'Do stock, orders, parcels and letters agree?', { replies: { 200: AuditView } }),
+  shopPulse: desk('GET', '/pulse', 'How the shop is now: where orders and messages are, and how fast they go', { query: z.object({ span: Span.default('1h') }), replies: { 200: PulseView } }),
+  listActs: desk('GET', '/acts', 'What people have changed through this API, and who did: the newest first', { query: listQuery.extend({ who: z.string().trim().max(200).optional(), door: z.string().max(60).optional() }), replies: { 200: pageOf(ActView) } }),
   sayByHand: desk('POST', '/messages', 'Put a message on a channel by hand', { body: SayByHand, replies: { 202: SaidByHand }, refuses: [409, 422] }),
   metrics: { service: 'operations', method: 'GET', path: '/metrics', summary: 'What can be counted, in the text format of Prometheus', admin: 'loopback', text: true, replies: { 200: z.string() } },
   homePage: page('/', 'The catalogue', { query: ShelfQuery }),
@@ -231,14 +255,38 @@ export const doors = {
   cancelFromPage: form('/orders/{id}/cancel', 'Cancel from the page', { params: byOrder, refuses: [404, 409] }),
   mailboxPage: page('/mailbox', 'The letters kept on this machine', { query: z.object({ after: After }), refuses: [404] }),
   letterPage: page('/mailbox/{key}', 'One letter', { params: z.object({ key: z.string().regex(/^[a-z0-9.]{1,60}$/, 'must be a letter') }), refuses: [404] }),
+  consoleSignIn: porch('GET', '/sign-in', 'Who are you?', { query: Next, replies: { 200: html, 303: null } }),
+  consoleEnter: porch('POST', '/sign-in', 'The admin token for a session', { replies: { 303: null, 401: html, 429: html } }),
+  consoleOidc: porch('GET', '/oidc', 'Off to the identity provider', { query: Next, refuses: [404, 429] }),
+  consoleOidcBack: porch('GET', '/oidc/back', 'Back from it', { query: Provided, refuses: [404, 429] }),
+  consoleLeave: porch('POST', '/sign-out', 'The session ends', { console: 'viewer' }),
+  consoleActs: view('/acts', 'What people have changed, and who did', { query: z.object({ after: After, who: z.string().trim().max(200).optional(), door: z.string().max(60).optional() }) }),
+  consoleAgain: view('/again', 'What was typed when the session had ended'),
+  consoleHome: view('', 'The shop now'),
+  consoleNow: view('/now', 'The part of it that changes by itself'),
+  consoleOrders: view('/orders', 'Orders, searched and filtered', { query: z.object({ q: z.string().trim().max(200).optional(), status: OrderStatus.or(z.literal('')).optional(), after: After }) }),
+  consoleOrder: view('/orders/{id}', 'The whole story of an order', { params: byOrder, refuses: [404] }),
+  consoleProducts: view('/products', 'Products and their stock', { query: z.object({ q: z.string().trim().max(200).optional(), sku: z.string().trim().max(200).optional(), after: After }), replies: { 200: html, 303: null } }),
+  consoleProduct: view('/products/{sku}', 'One product and its stock', { params: bySku, query: z.object({ did: z.string().max(20).optional(), n: Counted }) }),
+  consoleDescribe: act('/products/{sku}', 'A product is described', { params: bySku }),
+  consoleReceive: act('/products/{sku}/receipts', 'Stock has arrived', { params: bySku }),
+  consoleTrouble: view('/trouble', 'What waits for a person'),
+  consoleTroubles: view('/trouble/{kind}', 'All of one kind, by cause', { params: ofTrouble, query: z.object({ cause: z.string().max(200).optional(), after: After, did: z.string().max(20).optional(), n: Counted, left: Counted }), refuses: [404] }),
+  consoleTroubleOne: view('/trouble/{kind}/{id}', 'One of them, with payload and history', { params: ofTrouble.extend({ id: z.string().max(60) }), refuses: [404] }),
+  consoleQuestion: view('/decide', 'Whether it is really to be done', { console: 'operator', query: z.object({ kind: z.string().max(20), do: z.string().max(20), id: z.string().max(60).optional(), cause: z.string().max(200).optional() }), refuses: [404] }),
+  consoleDecide: act('/decide', 'It is', { refuses: [404] }),
+  consolePace: view('/pace', 'How many orders, and how fast', { query: z.object({ span: Span.default('1h') }) }),
+  consoleAudit: view('/audit', 'Whether the books agree, and what people did here', { query: z.object({ run: z.enum(['yes']).optional(), after: After }) }),
 } as const satisfies Record<string, Door>;
 
 export type DoorName = keyof typeof doors;
 export type DoorsOf<S extends OwnerName> = { [D in DoorName]: (typeof doors)[D]['service'] extends S ? D : never }[DoorName];
 type Part<D extends DoorName, K extends 'params' | 'query' | 'body'> = (typeof doors)[D] extends { readonly [P in K]: infer Shape extends z.ZodType } ? z.infer<Shape> : undefined;
 
-/** What a door is given: parsed by its shapes; `raw` and `headers` (lower-case names) as they came. */
-export interface RequestOf<D extends DoorName> {
+/** What a door is given: parsed by its shapes; `raw` and `headers` (lower-case names) as they came. Those of the console are given more. */
+export type RequestOf<D extends DoorName> = Given<D> & ((typeof doors)[D] extends { readonly console: Role } ? Desk : (typeof doors)[D]['service'] extends 'console' ? Porch : unknown);
+
+interface Given<D extends DoorName> {
   readonly params: Part<D, 'params'>;
   readonly query: Part<D, 'query'>;
   readonly body: Part<D, 'body'>;
@@ -247,6 +295,29 @@ export interface RequestOf<D extends DoorName> {
   readonly raw: Uint8Array;
 }
 export { IdempotencyKey };
+
+/** What the console's pages have: who has signed in, and the API, asked on his behalf. */
+export interface Desk {
+  readonly operator: Operator;
+  readonly ask: Ask;
+}
+
+/** The doors that answer with JSON. */
+export type ApiDoor = { [D in DoorName]: (typeof doors)[D] extends { readonly page: true } | { readonly text: true } | { readonly raw: true } ? never : D }[DoorName];
+type Answers<D extends DoorName> = (typeof doors)[D]['replies'];
+type AnswerOf<D extends DoorName> = { [S in keyof Answers<D>]: Answers<D>[S] extends z.ZodType ? z.infer<Answers<D>[S]> : undefined }[keyof Answers<D>];
+
+/** As it goes over the wire; the door's shapes check it. What is undefined is not asked. */
+export interface Asking {
+  readonly params?: Readonly<Record<string, string>>;
+  readonly query?: Readonly<Record<string, string | number | undefined>>;
+  readonly body?: unknown;
+  /** An Idempotency-Key. */
+  readonly key?: string;
+}
+/** `ok`: a status below 300, with the body that the table declares for it; otherwise the problem (RFC 9457). It throws only what the host would throw. */
+export type Told<D extends ApiDoor> = { readonly ok: true; readonly status: number; readonly body: AnswerOf<D> } | { readonly ok: false; readonly status: number; readonly body: Problem };
+export type Ask = <D extends ApiDoor>(door: D, asking?: Asking) => Promise<Told<D>>;
 
 // ---------------------------------------------------------------- clocks
 

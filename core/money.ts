@@ -22,3 +22,17 @@ function knownFor(currency: string, locale: string): { format: Intl.NumberFormat
   }
   return known;
 }
+
+/** What a person types who means a price: `2.55` or `2,55` are 255 pence, `300` are 300 yen. `undefined`: that is no price of this currency. */
+export function minorOf(typed: string, currency: string): number | undefined {
+  if (!/^[A-Z]{3}$/.test(currency)) return undefined;
+  const [, units, parts = ''] = /^(\d{1,12})(?:[.,](\d{1,4}))?$/.exec(typed.trim()) ?? [];
+  const { digits } = knownFor(currency, 'en-GB');
+  return units === undefined || parts.length > digits ? undefined : Number(units + parts.padEnd(digits, '0'));
+}
+
+/** As it is typed: `2.55`. */
+export function typedPrice({ amount, currency }: Money): string {
+  const { digits } = knownFor(currency, 'en-GB');
+  return (amount / 10 ** digits).toFixed(digits);
+}

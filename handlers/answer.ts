@@ -59,9 +59,12 @@ export function problem({ status, refused, detail, complaints, headers }: Fault,
   return answer(status, 'application/problem+json', JSON.stringify(body), headers);
 }
 
-export function errorAnswer(fault: Fault, occurrence: string, asPage: boolean, shopName: string): HttpAnswer {
+/** A person reads it: title and detail are plain texts. */
+export type ErrorPage = (shopName: string, status: number, title: string, detail: string) => string;
+
+export function errorAnswer(fault: Fault, occurrence: string, asPage: boolean, shopName: string, page: ErrorPage = errorPage): HttpAnswer {
   if (!asPage) return problem(fault, occurrence);
-  return answer(fault.status, htmlType, errorPage(shopName, fault.status, STATUS_CODES[fault.status] ?? titleOf(fault.refused), fault.detail), fault.headers);
+  return answer(fault.status, htmlType, page(shopName, fault.status, STATUS_CODES[fault.status] ?? titleOf(fault.refused), fault.detail), fault.headers);
 }
 
 function titleOf(refused: string): string {

@@ -1,16 +1,19 @@
 import middy from '@middy/core';
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { z } from 'zod';
+import type { Operator } from '../core/console/events.ts';
 import { IdempotencyKey, doors, type Door, type DoorName, type DoorsOf, type OwnerName } from '../core/flow.ts';
+import { recorded } from '../core/kernel/acts.ts';
 import { metersOf } from '../core/kernel/meters.ts';
 import type { AnyService, Kernel, Reply, Service } from '../core/kernel/service.ts';
 import { Invalid, isRefusal, must, type Begun, type Complaint, type Span } from '../ports/index.ts';
-import { answer, errorAnswer, faultOf, htmlType, jsonType, type Fault, type HttpAnswer } from './answer.ts';
+import { answer, errorAnswer, faultOf, htmlType, jsonType, type ErrorPage, type Fault, type HttpAnswer } from './answer.ts';
 import { limiter, networkOf, type Allowance, type Limiter } from './limit.ts';
+import type { OidcSettings } from './settings.ts';
 
 /**
  * THE HANDLERS' CHAINS, the same under every host: a platform turns its request into an `HttpEvent` and an `HttpAnswer` into its response, and that is all it does.
- * A request passes, in this order: the rate limit, the admin's token, the size, the content type, the shapes of `doors`; then the service.
+ * A request passes, in this order: the rate limit, the admin's token, the size, the content type, the console's own gate, the shapes of `doors`; then the service.
  * Whatever does not pass is answered here with a typed error and reaches no service. Fields and query parameters that no shape names are dropped, not refused.
  */
 export interface HttpEvent {
@@ -32,6 +35,10 @@ export interface HttpContext {
   readonly adminToken: string;
   /** On, unless it is false. Counted in this process. */
   readonly rateLimit?: boolean;
+  /** Who else may sign in to the console, and how; nobody, if it is absent. */
+  readonly oidc?: OidcSettings;
+  /** The console asks, for a person that it knows. No request can say so: it is handed over in the process. */
+  readonly by?: Operator;
 }
 
 export type { HttpAnswer };
@@ -43,15 +50,24 @@ const jsonDepthMax = 20;
 /** An order of 2,000 lines has some 4,000 commas. What has many more would only cost time until a shape refuses it. */
 const jsonCommasMax = 10_000;
 
+/** What doors may have in front of them besides. */
+export interface Front {
+  /** Lets a request pass, with what its function is given besides, or answers it. */
+  admit(door: Door, event: HttpEvent, context: HttpContext): Promise<{ readonly given: object } | { readonly reply: Reply }>;
+  /** In whose frame a person reads that something does not go. */
+  readonly errorPage: ErrorPage;
+}
+
 /** The handler of a door: `export const placeOrder = http('placeOrder', order);`. */
-export function http<S extends OwnerName>(name: DoorsOf<S>, service: Service<S> & AnyService): HttpHandler {
+export function http<S extends OwnerName>(name: DoorsOf<S>, service: Service<S> & AnyService, front?: Front): HttpHandler {
   const door: Door = doors[name];
   const { answers }: AnyService = service;
   const handle = answers[name];
   must(handle, `${service.name} has no ${name}`);
+  const say: Say = (fault, { settings }, occurrence) => errorAnswer(fault, occurrence, door.page === true, settings.shopName, front?.errorPage);
   const handler = middy<Passing, HttpAnswer, unknown, HttpContext>()
-    .use([problems(name, door), limited(name, door), authorised(door), sized(door), typed(door), shaped(door)])
-    .handler(async (event: Passing, { kernel }: HttpContext) => answerOf(door, await handle(kernel, event.request as never), kernel));
+    .use([problems(name, say), limited(name, say), authorised(door, say), sized(say), typed(door, say), ...(front ? [admitted(door, say, front)] : []), shaped(door, say)])
+    .handler(async (event: Passing, context: HttpContext) => answerOf(say, await performed(name, door, event, context, () => handle(context.kernel, event.request as never)), context.kernel));
   return (event, context) => watched(door, event, context, (passing) => handler(passing, context));
 }
 
@@ -85,38 +101,60 @@ export function countRequest(kernel: Kernel, { method, route, status, began }: {
 
 /** An event on its way down the chain; `request` is what its door's shapes made of it. */
 interface Passing extends HttpEvent {
-  readonly request?: unknown;
+  readonly request?: object;
+  /** Besides the request. */
+  readonly given?: object;
 }
 type Middleware = middy.MiddlewareObj<Passing, HttpAnswer, unknown, HttpContext>;
+/** Why it does not go, in the form that those who come to this door read. */
+type Say = (fault: Fault, kernel: Pick<Kernel, 'settings'>, occurrence: string) => HttpAnswer;
 /** A step that lets a request pass or answers it with a fault. */
-function gate(door: Door, check: (event: HttpEvent, context: HttpContext) => Fault | undefined): Middleware {
+function gate(say: Say, check: (event: HttpEvent, context: HttpContext) => Fault | undefined): Middleware {
   return {
     before({ event, context }) {
       const fault = check(event, context);
-      return fault && errorAnswer(fault, context.kernel.ids.random(), door.page === true, context.kernel.settings.shopName);
+      return fault && say(fault, context.kernel, context.kernel.ids.random());
     },
   };
+}
+
+function admitted(door: Door, say: Say, { admit }: Front): Middleware {
+  return {
+    async before(passing) {
+      const found = await admit(door, passing.event, passing.context);
+      if ('reply' in found) return answerOf(say, found.reply, passing.context.kernel);
+      passing.event = { ...passing.event, given: found.given };
+      return undefined;
+    },
+  };
+}
+
+/** What somebody changes who may is written down, before and after. */
+function performed(name: DoorName, door: Door, { params, request }: Passing, { kernel, by }: HttpContext, work: () => Promise<Reply>): Promise<Reply> {
+  if (door.method === 'GET' || (!door.admin && !by)) return work();
+  const said = (request as { readonly body?: unknown } | undefined)?.body;
+  return recorded(kernel, { who: by?.who ?? 'token', via: by ? 'console' : 'api', ...(by?.subject === undefined ? {} : { subject: by.subject }), door: name, params, said }, work);
 }
 
 // ---------------------------------------------------------------- errors
 
 /** Turns what is thrown into an answer. What is our fault, or the world's, is logged by the name of the door: paths hold order ids, and those are secrets. */
-function problems(name: DoorName, door: Door): Middleware {
+function problems(name: DoorName, say: Say): Middleware {
   return {
     onError({ error, context: { kernel } }) {
       const fault = faultOf(error);
       const occurrence = kernel.ids.random();
       if (fault.status === 500) kernel.log.error({ request: occurrence, door: name, error }, 'a request failed');
       else if (fault.status === 503) kernel.log.warn({ request: occurrence, door: name, error }, 'a request could not be served now');
-      return errorAnswer(fault, occurrence, door.page === true, kernel.settings.shopName);
+      return say(fault, kernel, occurrence);
     },
   };
 }
 
 export const notFound: Fault = { status: 404, refused: 'not-found', detail: 'there is nothing here' };
 
-function answerOf(door: Door, reply: Reply, { ids, settings }: Kernel): HttpAnswer {
-  if (isRefusal(reply)) return errorAnswer({ ...reply, ...(reply.status === 401 ? { headers: { 'www-authenticate': 'Signature' } } : {}) }, ids.random(), door.page === true, settings.shopName);
+function answerOf(say: Say, reply: Reply, kernel: Kernel): HttpAnswer {
+  if (isRefusal(reply)) return say({ ...reply, ...(reply.status === 401 ? { headers: { 'www-authenticate': 'Signature' } } : {}) }, kernel, kernel.ids.random());
   const { status } = reply;
   const headers = 'headers' in reply ? reply.headers : undefined;
   if ('json' in reply) return answer(status, jsonType, JSON.stringify(reply.json), headers);
@@ -128,15 +166,17 @@ function answerOf(door: Door, reply: Reply, { ids, settings }: Kernel): HttpAnsw
 
 // ---------------------------------------------------------------- who may
 
-type Purse = 'orders' | 'notices' | 'tokens';
+type Purse = 'orders' | 'notices' | 'tokens' | 'ways';
 const allowances: Readonly<Record<Purse, Allowance>> = {
   orders: { burst: 200, perSecond: 50 },
   /** A carrier says a whole day's deliveries from one address. */
   notices: { burst: 2_000, perSecond: 500 },
   /** Wrong admin tokens. */
   tokens: { burst: 20, perSecond: 1 },
+  /** To an identity provider, and back. */
+  ways: { burst: 40, perSecond: 1 },
 };
-const purses: Readonly<Partial<Record<DoorName, Purse>>> = { placeOrder: 'orders', checkOut: 'orders', takeNotice: 'notices' };
+const purses: Readonly<Partial<Record<DoorName, Purse>>> = { placeOrder: 'orders', checkOut: 'orders', takeNotice: 'notices', consoleOidc: 'ways', consoleOidcBack: 'ways' };
 export const isLimited = (name: DoorName): boolean => name in purses;
 
 const limiters = new WeakMap<Kernel, Readonly<Record<Purse, Limiter>>>();
@@ -144,7 +184,7 @@ function limiterOf(kernel: Kernel, purse: Purse): Limiter {
   let known = limiters.get(kernel);
   if (!known) {
     const made = (each: Purse): Limiter => limiter(allowances[each], kernel.clock);
-    limiters.set(kernel, (known = { orders: made('orders'), notices: made('notices'), tokens: made('tokens') }));
+    limiters.set(kernel, (known = { orders: made('orders'), notices: made('notices'), tokens: made('tokens'), ways: made('ways') }));
   }
   return known[purse];
 }
@@ -153,29 +193,44 @@ const tooMany = (seconds: number): Fault => ({
   status: 429, refused: 'too-many-requests', detail: 'too many requests from your address; please wait', headers: { 'retry-after': String(Math.ceil(seconds)) },
 });
 
-function limited(name: DoorName, door: Door): Middleware {
+function limited(name: DoorName, say: Say): Middleware {
   const purse = purses[name];
-  return gate(door, ({ remote }, { kernel, rateLimit }) => {
+  return gate(say, ({ remote }, { kernel, rateLimit }) => {
     if (purse === undefined || remote === undefined || rateLimit === false) return undefined;
     const seconds = limiterOf(kernel, purse).take(networkOf(remote));
     return seconds > 0 ? tooMany(seconds) : undefined;
   });
 }
 
-function authorised(door: Door): Middleware {
-  return gate(door, ({ headers, remote }, { kernel, adminToken, rateLimit }) => {
+function authorised(door: Door, say: Say): Middleware {
+  return gate(say, ({ headers, remote }, context) => {
+    if (context.by) return mayDo(door, context.by);
     if (!door.admin || (door.admin === 'loopback' && isFromHere(remote, headers))) return undefined;
     const token = /^bearer +([^ ]+) *$/i.exec(headers['authorization'] ?? '')?.[1];
-    const counted = token === undefined || remote === undefined || rateLimit === false ? undefined : limiterOf(kernel, 'tokens');
-    const seconds = counted?.wait(networkOf(remote!)) ?? 0;
-    if (seconds > 0) return tooMany(seconds); // also for the right token: a limit that lets it through would not limit guessing
-    if (token !== undefined && sameSecret(token, adminToken)) return undefined;
-    counted?.take(networkOf(remote!));
+    const found = token === undefined ? 'wrong' : weighed(token, remote, context);
+    if (found === 'right') return undefined;
+    if (found !== 'wrong') return tooMany(found.waitSeconds);
     return {
       status: 401, refused: 'unauthorized', detail: token === undefined ? 'this needs the admin token' : 'this is not the admin token',
       headers: { 'www-authenticate': token === undefined ? 'Bearer' : 'Bearer error="invalid_token"' },
     };
   });
+}
+
+/** The console has a gate of its own in front of its forms; this one holds if a page forgets it. */
+function mayDo({ method }: Door, { role }: Operator): Fault | undefined {
+  if (method === 'GET' || role === 'operator') return undefined;
+  return { status: 403, refused: 'forbidden', detail: 'a viewer looks, and changes nothing' };
+}
+
+/** Whether this is the admin token. Wrong ones are counted by the address at the other end, wherever they come in. */
+export function weighed(token: string, remote: string | undefined, { kernel, adminToken, rateLimit }: HttpContext): 'right' | 'wrong' | { readonly waitSeconds: number } {
+  const counted = remote === undefined || rateLimit === false ? undefined : limiterOf(kernel, 'tokens');
+  const waitSeconds = counted?.wait(networkOf(remote!)) ?? 0;
+  if (waitSeconds > 0) return { waitSeconds }; // also for the right token: a limit that lets it through would not limit guessing
+  if (sameSecret(token, adminToken)) return 'right';
+  counted?.take(networkOf(remote!));
+  return 'wrong';
 }
 
 /**
@@ -199,14 +254,14 @@ function sameSecret(a: string, b: string): boolean {
 /** Too much to read; the host that counts while reading says the same. */
 export const tooLarge: Fault = { status: 413, refused: 'too-large', detail: `a request has at most ${bodyBytesMax} bytes` };
 
-function sized(door: Door): Middleware {
-  return gate(door, ({ body }) => (body.byteLength > bodyBytesMax ? tooLarge : undefined));
+function sized(say: Say): Middleware {
+  return gate(say, ({ body }) => (body.byteLength > bodyBytesMax ? tooLarge : undefined));
 }
 
 /** A form's bytes or JSON's, in UTF-8 and not packed. Doors that take none do not look at it; notices are signed, whatever they call themselves. */
-function typed(door: Door): Middleware {
+function typed(door: Door, say: Say): Middleware {
   const wanted = door.page ? 'application/x-www-form-urlencoded' : 'application/json';
-  return gate(door, ({ headers, body }) => {
+  return gate(say, ({ headers, body }) => {
     if (door.method === 'GET' || door.raw || body.byteLength === 0 || (!door.body && !door.page)) return undefined;
     const [type = '', ...parameters] = (headers['content-type'] ?? '').toLowerCase().split(';').map((part) => part.trim());
     const packed = (headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity';
@@ -217,19 +272,19 @@ function typed(door: Door): Middleware {
 }
 
 /** Replaces the event by one that carries what the door's shapes made of it. Throws `Invalid` with all complaints. */
-function shaped(door: Door): Middleware {
+function shaped(door: Door, say: Say): Middleware {
   return {
     before(passing) {
       const { event, context } = passing;
       const complaints: Complaint[] = [];
       const params = fitted(door.params, event.params, '/params', complaints);
       // The address of a page is typed and clipped by people: one that cannot exist is simply not there.
-      if (door.page && complaints.length > 0) return errorAnswer(notFound, context.kernel.ids.random(), true, context.kernel.settings.shopName);
+      if (door.page && complaints.length > 0) return say(notFound, context.kernel, context.kernel.ids.random());
       const query = door.query && fitted(door.query, single(event.query, door.query, '/query', complaints), '/query', complaints);
       const idempotencyKey = door.idempotent ? fitted(IdempotencyKey, event.headers['idempotency-key'], '/headers/idempotency-key', complaints) : undefined;
       const body = door.body && fitted(door.body, door.page ? formOf(event.body, complaints) : jsonOf(event.body), '', complaints);
       if (complaints.length > 0) throw new Invalid('the request does not have the right shape', complaints);
-      passing.event = { ...event, request: { params, query, body, idempotencyKey, headers: event.headers, raw: event.body } };
+      passing.event = { ...event, request: { ...event.given, params, query, body, idempotencyKey, headers: event.headers, raw: event.body } };
       return undefined;
     },
   };

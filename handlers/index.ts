@@ -7,6 +7,7 @@ import { product } from '../core/product/index.ts';
 import { shipping } from '../core/shipping/index.ts';
 import { website } from '../core/website/index.ts';
 import type { HttpHandler } from './host.ts';
+import * as consoleDoors from './console.ts';
 import * as inventoryDoors from './inventory.ts';
 import * as notificationDoors from './notification.ts';
 import * as operationsDoors from './operations.ts';
@@ -26,4 +27,5 @@ export const handlers: { readonly [D in DoorName]: HttpHandler } = {
   ...notificationDoors,
   ...operationsDoors,
   ...websiteDoors,
+  ...consoleDoors,
 };

@@ -45,7 +45,7 @@ export async function startLocal(settings: ShopSettings, surroundings: Omit<Surr
   try {
     const adminToken = settings.adminToken ?? kernel.ids.random();
     let ready = false;
-    server = await startServer({ port: settings.port, host: settings.host, context: { kernel, adminToken, rateLimit: settings.rateLimit }, ready: () => ready, log: kernel.log });
+    server = await startServer({ port: settings.port, host: settings.host, context: { kernel, adminToken, rateLimit: settings.rateLimit, ...(settings.oidc ? { oidc: settings.oidc } : {}) }, ready: () => ready, log: kernel.log });
     url = server.url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:');
     post = httpPost(url);
     if (settings.sampleCatalogue) await loadSamples(kernel);
@@ -143,6 +143,7 @@ function banner({ url, adminToken }: Local, settings: ShopSettings, milliseconds
     `  Shop      ${url}/`,
     `  Letters   ${whereLettersAre(settings, url)}`,
     `  API       ${url}/openapi.json  ·  events ${url}/asyncapi.json`,
+    `  Console   ${url}/console`,
     ...(settings.adminToken ? [] : [`  Admin     Authorization: Bearer ${adminToken}`]),
     `  Data      ${whereDataIs(settings)}`,
     ...named('Azure', azureLines(settings)),
@@ -158,6 +159,8 @@ function banner({ url, adminToken }: Local, settings: ShopSettings, milliseconds
 async function main(): Promise<void> {
   if (process.argv.slice(2).some((word) => word === '--help' || word === '-h')) return console.log(help());
   const settings = parseSettings(process.env);
+  // On Node 20 the SDK of AWS would say at every start that its versions of next year want another one. Ours are locked.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
   const starting = startLocal(settings);
   let stopping = false;
   // From the first moment: a signal during the start is obeyed when there is something to close.

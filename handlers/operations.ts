@@ -18,5 +18,7 @@ export const retryStuckRows = http('retryStuckRows', operations);
 export const resolveStuck = http('resolveStuck', operations);
 export const orderStory = http('orderStory', operations);
 export const auditShop = http('auditShop', operations);
+export const shopPulse = http('shopPulse', operations);
+export const listActs = http('listActs', operations);
 export const sayByHand = http('sayByHand', operations);
 export const metrics = http('metrics', operations);

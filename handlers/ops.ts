@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import type { DoorName } from '../core/flow.ts';
-import type { ParkedDetail } from '../core/operations/events.ts';
+import type { ActView, ParkedDetail } from '../core/operations/events.ts';
 import type { z } from 'zod';
 import { count, ink, wrap, type Paper } from './paper.ts';
 import { Unreachable, openDesk, type Asked, type Desk } from './reach.ts';
@@ -39,9 +39,10 @@ class Refused extends Error {
 
 // ---------------------------------------------------------------- what there is
 
-type Option = 'cause' | 'limit' | 'after' | 'state' | 'all' | 'why' | 'carrier' | 'number' | 'tracking-url' | 'channel' | 'file';
+type Option = 'who' | 'cause' | 'limit' | 'after' | 'state' | 'all' | 'why' | 'carrier' | 'number' | 'tracking-url' | 'channel' | 'file';
 const always = ['json', 'url', 'help'] as const;
 const meanings: Readonly<Record<Option | (typeof always)[number], readonly [value: string, meaning: string]>> = {
+  who: ['NAME', 'only what this person did; token is whoever has the admin token'],
   cause: ['CAUSE', 'only of this cause; a part of it will do, if no other has it'],
   limit: ['N', 'so many rows at the most; with --json a page of so many'],
   after: ['NEXT', 'with --json: the page that begins behind the `next` of the last one'],
@@ -121,9 +122,10 @@ const troubles: Readonly<Record<'dead-letters' | 'parked' | 'stuck' | 'mails' | 
 type Kind = keyof typeof troubles;
 const isKind = (word: string): word is Kind => Object.hasOwn(troubles, word);
 
-const others: Readonly<Record<'order' | 'audit' | 'say', { readonly arguments: string; readonly options: readonly Option[]; readonly does: string }>> = {
+const others: Readonly<Record<'order' | 'audit' | 'acts' | 'say', { readonly arguments: string; readonly options: readonly Option[]; readonly does: string }>> = {
   order: { arguments: 'ID', options: [], does: 'the whole story of an order; the first 8 letters of its id will do' },
   audit: { arguments: '', options: [], does: 'do stock, orders, parcels and letters agree?' },
+  acts: { arguments: '', options: ['who', 'limit', 'after'], does: 'what people have changed, by hand or in the console: the newest first' },
   say: { arguments: '', options: ['channel', 'file'], does: 'put a message on a channel by hand' },
 };
 type Other = keyof typeof others;
@@ -313,11 +315,15 @@ function plan(kind: Kind, request: Call): Work {
   const { verb, values, ids } = request;
   const { states } = troubles[kind];
   if (values.state !== undefined && !states?.includes(values.state)) throw new Usage(`--state is one of ${states!.join(', ')}`);
-  if (values.limit !== undefined && !/^[1-9]\d{0,5}$/.test(values.limit)) throw new Usage('--limit is a whole number from 1');
+  checkLimit(values);
   if (verb === 'list' && ids.length > 0) throw new Usage(`${kind} list takes no ID; ${kind} show does`);
   if (verb === 'retry' && [ids.length > 0, values.cause !== undefined, values.all === true].filter(Boolean).length !== 1) throw new Usage(`${kind} retry takes an ID${'cause' in desksOptions(kind) ? ', --cause or' : ' or'} --all`);
   if (verb !== 'list' && !(verb === 'retry' && ids.length === 0)) oneId(kind, request);
   return kind === 'mails' ? planMails(request) : kind === 'bookings' ? planBookings(request) : planDesk(kind, request);
+}
+
+function checkLimit({ limit }: Values): void {
+  if (limit !== undefined && !/^[1-9]\d{0,5}$/.test(limit)) throw new Usage('--limit is a whole number from 1');
 }
 
 const desksOptions = (kind: Kind): object => Object.fromEntries((troubles[kind].verbs.retry?.options ?? []).map((option) => [option, true]));
@@ -482,11 +488,12 @@ async function showPerson(session: Session, kind: PersonKind, id: string): Promi
   return tell(session, JSON.stringify(item), () => of.one(session.paper, item));
 }
 
-// ---------------------------------------------------------------- order, audit, say
+// ---------------------------------------------------------------- order, audit, acts, say
 
 function planOther(name: Other, request: Call, around: Surroundings): Work {
   if (name === 'order') return planOrder(oneId(name, request));
   if (request.ids.length > 0) throw new Usage(`${name} takes no ${JSON.stringify(request.ids[0])}`);
+  if (name === 'acts') return planActs(request.values);
   return name === 'audit' ? auditShop : planSay(request.values, around);
 }
 
@@ -509,6 +516,19 @@ async function auditShop(session: Session): Promise<number> {
   const { text, answer } = await askWhole<{ faults: readonly string[] }>(session, 'auditShop');
   tell(session, text, () => show.audit(session.paper, answer as never));
   return answer.faults.length === 0 ? 0 : 1;
+}
+
+const actsShown = 25;
+
+/** One page: whoever wants the whole year asks with --json, page by page. */
+function planActs(values: Values): Work {
+  checkLimit(values);
+  const { who, after } = values;
+  const limit = Math.min(200, Number(values.limit ?? actsShown));
+  return async (session) => {
+    const { text, answer } = await askWhole<{ items: ActView[]; next?: string }>(session, 'listActs', { query: { who, after, limit: String(limit) } });
+    return tell(session, text, () => show.list(session.paper, show.acts, answer.items, answer.next !== undefined, limit));
+  };
 }
 
 function planSay({ channel, file }: Values, { stdin, folder }: Surroundings): Work {

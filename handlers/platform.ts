@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { clocks, doors, type ClockName, type DoorName, type DoorsOf, type OwnerName, type ServiceName } from '../core/flow.ts';
+import { clocks, type ClockName, type ServiceName } from '../core/flow.ts';
 import type { AnyService } from '../core/kernel/service.ts';
 import type { Log, Received } from '../ports/index.ts';
 import type { HttpAnswer } from './answer.ts';
 import type { Shop, Surroundings } from './container.ts';
 import { functionSeconds, type HttpRow, type OwnTimer, type QueueRow, type StreamRow, type TimerRow } from './functions.ts';
-import type { HttpContext, HttpEvent, HttpHandler } from './host.ts';
+import { handlerOf } from './doors.ts';
+import type { HttpContext, HttpEvent } from './host.ts';
 import type { Find } from './routes.ts';
 import type { Delivery } from './trigger.ts';
 
@@ -49,7 +50,7 @@ async function open({ env, url: ownUrl, answered }: Surrounding): Promise<Opened
   const shop = await openShop(settings, { shopUrl: () => url, post, log: lateLog(settings.logLevel), ...(answered ? { answered } : {}) });
   const { kernel } = shop;
   // Without a token of its own the admin API stays shut: a random one would differ from process to process.
-  return { shop, context: { kernel, adminToken: settings.adminToken ?? kernel.ids.random(), rateLimit: settings.rateLimit } };
+  return { shop, context: { kernel, adminToken: settings.adminToken ?? kernel.ids.random(), rateLimit: settings.rateLimit, ...(settings.oidc ? { oidc: settings.oidc } : {}) } };
 }
 
 /** What writes lines is loaded by the first line. They keep their order, since each waits for the same file. */
@@ -85,7 +86,7 @@ const sweepAfterSeconds = 30;
 const own: { readonly [T in OwnTimer]: (shop: Shop) => Promise<unknown> } = {
   sweepOutbox: ({ kernel }) => kernel.relay.sweep(sweepAfterSeconds),
   retryParked: async ({ kernel }) => (await import('../core/kernel/park.ts')).retryParked(kernel, await allServices()),
-  forgetSeen: async ({ kernel }) => (await import('../core/kernel/forget.ts')).forgetSeen(kernel),
+  forgetSeen: async ({ kernel }) => (await import('../core/kernel/forget.ts')).forgetOld(kernel),
   catchUp: async ({ kernel }) => (await import('./trigger.ts')).catchUp(kernel, await allServices(), functionSeconds),
   // As the drains of what the broker has put aside.
   async doChores({ chores }) {
@@ -104,23 +105,9 @@ const serviceFiles: { readonly [S in ServiceName]: () => Promise<AnyService> } =
   notification: async () => (await import('../core/notification/index.ts')).notification,
   website: async () => (await import('../core/website/index.ts')).website,
 };
-const doorFiles: { readonly [S in OwnerName]: () => Promise<{ readonly [D in DoorsOf<S>]: HttpHandler }> } = {
-  order: () => import('./order.ts'),
-  inventory: () => import('./inventory.ts'),
-  product: () => import('./product.ts'),
-  shipping: () => import('./shipping.ts'),
-  notification: () => import('./notification.ts'),
-  operations: () => import('./operations.ts'),
-  website: () => import('./website.ts'),
-};
 
 export const serviceOf = (name: ServiceName): Promise<AnyService> => serviceFiles[name]();
 const allServices = async (): Promise<readonly AnyService[]> => (await import('./index.ts')).services;
-
-async function handlerOf(door: DoorName): Promise<HttpHandler> {
-  const handlers: { readonly [door: string]: HttpHandler } = await doorFiles[doors[door].service]();
-  return handlers[door]!;
-}
 
 // ---------------------------------------------------------------- HTTP
 

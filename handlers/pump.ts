@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { clocks, subscriptions, type ClockName, type Subscription } from '../core/flow.ts';
 import { follow } from '../core/kernel/follow.ts';
-import { forgetSeen } from '../core/kernel/forget.ts';
+import { forgetOld } from '../core/kernel/forget.ts';
 import { alone, joinMembers, type Members } from '../core/kernel/members.ts';
 import { retryParked } from '../core/kernel/park.ts';
 import { receiveWork } from '../core/kernel/receive.ts';
@@ -60,7 +60,7 @@ export function startPump(kernel: Kernel, services: readonly AnyService[], optio
   const own: Record<OwnTimer, Omit<Timer, 'name'>> = {
     sweepOutbox: { everySeconds: 15, tick: () => kernel.relay.sweep(30) },
     retryParked: { everySeconds: 5, tick: () => retryParked(kernel, services) },
-    forgetSeen: { everySeconds: 6 * 3_600, tick: () => forgetSeen(kernel) },
+    forgetSeen: { everySeconds: 6 * 3_600, tick: () => forgetOld(kernel) },
   };
   for (const [name, each] of Object.entries(own)) loops.push(timer(kernel, { name, ...each, everySeconds: options.everySeconds?.[name as OwnTimer] ?? each.everySeconds }, signal));
   for (const each of options.timers ?? []) loops.push(timer(kernel, each, signal));

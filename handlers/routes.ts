@@ -1,5 +1,6 @@
 import FindMyWay from 'find-my-way';
 import { createHash, randomUUID } from 'node:crypto';
+import { consoleAssets } from '../core/console/assets.ts';
 import { doors, type Door, type DoorName } from '../core/flow.ts';
 import { assets } from '../core/website/assets.ts';
 import { answer, jsonType, problem, type Fault, type HttpAnswer } from './answer.ts';
@@ -72,7 +73,7 @@ function documents(): NonNullable<typeof made> {
 const tags = new Map<string, string>();
 function asset({ params, headers }: HttpEvent): HttpAnswer {
   const name = params['name'] ?? '';
-  const found = assets.get(name);
+  const found = assets.get(name) ?? consoleAssets.get(name);
   if (!found) return problem(notFound, randomUUID());
   let etag = tags.get(name);
   if (!etag) tags.set(name, (etag = `W/"${createHash('sha256').update(found.body).digest('base64url').slice(0, 22)}"`));

@@ -14,6 +14,7 @@ export interface ShopSettings {
   readonly dataDir: string;
   readonly adapters: Readonly<Record<PortName, Family>>;
   readonly adminToken: string | undefined;
+  readonly oidc: OidcSettings | undefined;
   readonly shopName: string;
   readonly shopUrl: string | undefined;
   readonly smtpUrl: string | undefined;
@@ -30,6 +31,15 @@ export interface ShopSettings {
   readonly rateLimit: boolean;
   readonly logLevel: string;
   readonly telemetry: TelemetrySettings;
+}
+/** Who may sign in to the console beside whoever has the admin token. */
+export interface OidcSettings {
+  /** As the provider writes it; below it lies /.well-known/openid-configuration. */
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+  /** Of the ID token: a text or a list of texts, among them `viewer` or `operator`. With dots: within an object. */
+  readonly roleClaim: string;
 }
 /** Where traces and metrics go; nowhere, if both are absent. */
 export interface TelemetrySettings {
@@ -72,6 +82,10 @@ export const settingRows: readonly Row[] = [
   { name: 'DATA_DIR', fallback: '.data', meaning: 'folder for everything that has to last' },
   { name: 'ADAPTERS', fallback: 'embedded', meaning: 'embedded | memory | azure | aws, or one per port: queue=aws,stream=azure,store=embedded,mailer=embedded|memory|azure|aws|smtp' },
   { name: 'ADMIN_TOKEN', fallback: '', meaning: 'bearer token of the admin API, 16 characters or more; none: a random one, printed at start' },
+  { name: 'OIDC_ISSUER', fallback: '', meaning: 'https://… of an OpenID Connect provider; with the two below it people sign in to the console with it' },
+  { name: 'OIDC_CLIENT_ID', fallback: '', meaning: 'this shop at the provider; its redirect address there is SHOP_URL/console/oidc/back' },
+  { name: 'OIDC_CLIENT_SECRET', fallback: '', meaning: 'the secret that belongs to it' },
+  { name: 'OIDC_ROLE_CLAIM', fallback: 'roles', meaning: 'claim of the ID token that has viewer or operator in it; realm_access.roles is roles within realm_access' },
   { name: 'SHOP_NAME', fallback: 'Anyport', meaning: 'name in pages and letters' },
   { name: 'SHOP_URL', fallback: '', meaning: 'where customers reach the shop, for links in letters; none: http://localhost:PORT' },
   { name: 'SMTP_URL', fallback: '', meaning: 'smtp(s)://user:password@host:port; none: letters stay in DATA_DIR/mailbox as .eml files' },
@@ -156,6 +170,7 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     dataDir: value('DATA_DIR'),
     adapters: parseAdapters(value('ADAPTERS'), smtpUrl),
     adminToken,
+    oidc: oidcOf(address('OIDC_ISSUER', ['https:', 'http:']), optional('OIDC_CLIENT_ID'), optional('OIDC_CLIENT_SECRET'), value('OIDC_ROLE_CLAIM')),
     shopName: value('SHOP_NAME').slice(0, 100),
     shopUrl: address('SHOP_URL', ['http:', 'https:']),
     smtpUrl,
@@ -192,6 +207,16 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
       byIdentity: /(^|;)\s*Authorization=AAD\s*(;|$)/i.test(value('APPLICATIONINSIGHTS_AUTHENTICATION_STRING')),
     },
   };
+}
+
+/** All three or none: half a sign-in would be found out by the first person who tries it. Plain http is for a provider on this machine. */
+function oidcOf(issuer: string | undefined, clientId: string | undefined, clientSecret: string | undefined, roleClaim: string): OidcSettings | undefined {
+  const missing = Object.entries({ OIDC_ISSUER: issuer, OIDC_CLIENT_ID: clientId, OIDC_CLIENT_SECRET: clientSecret }).filter(([, each]) => each === undefined).map(([name]) => name);
+  if (missing.length === 3) return undefined;
+  if (issuer === undefined || clientId === undefined || clientSecret === undefined) throw new WrongSetting(`the sign-in with OpenID Connect needs ${missing.join(' and ')} as well`);
+  const { protocol, hostname } = new URL(issuer);
+  if (protocol !== 'https:' && !/^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname)) throw wrong('OIDC_ISSUER', 'its value', 'a URL that begins with https://');
+  return { issuer, clientId, clientSecret, roleClaim };
 }
 
 function insights(text: string | undefined): string | undefined {

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { AuditView, DeadLetterDetail, DeadLetterView, ParkedDetail, ParkedView, StoryView, StuckDetail, StuckView } from '../core/operations/events.ts';
+import type { ActView, AuditView, DeadLetterDetail, DeadLetterView, ParkedDetail, ParkedView, StoryView, StuckDetail, StuckView } from '../core/operations/events.ts';
 import type { MailView } from '../core/notification/events.ts';
 import type { BookingView } from '../core/shipping/events.ts';
 import { count, cut, ink, json, longTime, plain, section, shortId, shortTime, table, wrap, type Column, type Ink, type Paper } from './paper.ts';
@@ -49,6 +49,12 @@ export const bookings: Listed<BookingView> = {
   title: ['booking that needs a person', 'bookings that need a person'],
   columns: [{ head: 'order' }, { head: 'since' }, { head: 'state', ink: inkOfState }, { head: 'what is known' }],
   row: ({ orderId, claimedAt, state, detail, parcel }) => [shortId(orderId), shortTime(claimedAt), state, parcel ? `${parcel.carrier} ${parcel.trackingNumber}` : (detail ?? 'the carrier never said')],
+};
+
+export const acts: Listed<ActView> = {
+  title: ['act', 'acts'],
+  columns: [{ head: 'when' }, { head: 'who' }, { head: 'did' }, { head: 'about' }, { head: 'came of it', ink: (text) => (text === 'done' ? undefined : 'yellow') }],
+  row: ({ at, who, door, params, status, state }) => [shortTime(at), cut(plain(who), 30), door, Object.values(params).map(shortId).join(' '), state === 'begun' ? 'begun; unknown' : status! < 300 ? 'done' : `${status! >= 500 ? 'failed' : 'refused'} ${status}`],
 };
 
 function inkOfState(state: string): Ink | undefined {

@@ -56,6 +56,14 @@ interface Built {
 let building: Promise<Built> | undefined;
 const built = (): Promise<Built> => (building ??= chunks('handlers/azure.ts'));
 
+/** What Lambda unpacks: `index.js` has each function under its name. */
+export async function lambdaBundle(): Promise<Files> {
+  const files = new Map(await codeOf(await chunks('handlers/aws.ts')));
+  for (const path of beside) files.set(path, await readFile(join(root, path)));
+  files.set('index.js', Buffer.from(`module.exports = require('./${entry}').lambdas;\n`));
+  return new Map([...files].sort(([one], [other]) => (one < other ? -1 : 1)));
+}
+
 /** esbuild splits modules only; so each piece is turned to CommonJS afterwards, by itself. */
 async function chunks(from: string): Promise<Built> {
   const { outputFiles, metafile } = await build({

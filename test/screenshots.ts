@@ -1,12 +1,15 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { BrowserContext } from 'playwright-core';
+import { collections } from '../core/flow.ts';
 import { startLocal } from '../handlers/local.ts';
 import { parseSettings } from '../handlers/settings.ts';
+import { create, key, partitionOf, replace, type Collection, type Message } from '../ports/index.ts';
 import { openBrowser } from './support/browser.ts';
-import { client } from './support/client.ts';
+import { client, eventually } from './support/client.ts';
 
-/** `npm run screenshots`: every page, on desktop and phone, light and dark, into screenshots/. */
+/** `npm run screenshots`: every page of the shop and of the console, on desktop and phone, light and dark, into screenshots/. */
 const target = 'screenshots';
 const folder = await mkdtemp(join(tmpdir(), 'anyport-'));
 const shop = await startLocal(parseSettings({ PORT: '0', DATA_DIR: folder, LOG_LEVEL: 'error', ADMIN_TOKEN: 'a-token-for-the-pictures', DEMO_CARRIER_DELIVERS_AFTER_SECONDS: '1' }));
@@ -31,25 +34,106 @@ const pages: Record<string, string> = {
   catalogue: '/', search: '/?q=bag', nothing: '/?q=zebra', product: `/products/${inStock[1]}`, gone: `/products/${gone}`, basket: '/basket', checkout: '/checkout',
   delivered: `/orders/${delivered}`, waiting: `/orders/${waiting}`, mailbox: '/mailbox', letter: `/mailbox/${delivered}.shipped`, missing: '/products/NONE',
 };
-await mkdir(target, { recursive: true });
-const browser = await openBrowser();
-for (const [size, viewport] of Object.entries({ desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } })) {
-  for (const colorScheme of ['light', 'dark'] as const) {
-    const context = await browser.newContext({ baseURL: shop.url, viewport, colorScheme, deviceScaleFactor: size === 'phone' ? 2 : 1 });
-    const page = await context.newPage();
-    for (const sku of [inStock[0]!, inStock[4]!, gone]) {
-      await page.goto(`/products/${sku}`);
-      await page.click('button:has-text("Add to basket")');
-      await page.waitForLoadState('networkidle');
-    }
-    for (const [name, path] of Object.entries(pages)) {
-      await page.goto(path);
-      await page.screenshot({ path: join(target, `${name}-${size}-${colorScheme}.png`), fullPage: name !== 'catalogue' });
-    }
-    await context.close();
+
+// ---------------------------------------------------------------- what the console has to show
+
+/** An hour lies behind the shop: its orders are as they would be, and what they carry of times is told earlier. */
+const { kernel } = shop.shop;
+async function edit<Body>(collection: Collection, noun: string, id: string, change: (body: Body) => Body): Promise<void> {
+  const row = (await kernel.store.get<Body>(partitionOf(collection, id), key(noun, id)))!;
+  await kernel.store.commit(partitionOf(collection, id), { writes: [replace(row, change(row.body))] });
+}
+interface OrderRow {
+  readonly state: { readonly at: Readonly<Record<string, string>> };
+}
+async function letHourPass(): Promise<void> {
+  const ids = await Promise.all(Array.from({ length: 90 }, (_, n) => order(inStock[5 + ((n * 7) % (inStock.length - 6))]!)));
+  await Promise.all(ids.map((id) => api.until(id, 'Delivered', 60)));
+  for (const [n, id] of ids.entries()) {
+    const began = Date.now() - 3_500_000 * (((n * 37) % 90) / 90);
+    const [reserve, ship, deliver] = [400 + ((n * 131) % 900), 3_000 + ((n * 977) % 9_000), 120_000 + ((n * 7_919) % 400_000)];
+    const told: Record<string, number> = { OrderPlaced: began, InventoryReserved: began + reserve, OrderFulfillment: began + reserve + ship, OrderDelivered: Math.min(Date.now(), began + reserve + ship + deliver) };
+    await edit<OrderRow>(collections.orders, 'order', id, (body) => ({ ...body, state: { ...body.state, at: Object.fromEntries(Object.keys(body.state.at).map((event) => [event, new Date(told[event]!).toISOString()])) } }));
   }
 }
+const message = (type: string, source: string, data: object): Message => ({
+  specversion: '1.0', id: `${kernel.ids.random()}:1`, source, type, subject: waiting, partitionkey: waiting, sequence: '0000000000', time: new Date().toISOString(), dataversion: '1', correlationid: waiting, data,
+});
+interface LettersRow {
+  readonly state: { readonly mails: Readonly<Record<string, object>> };
+}
+async function troubleComes(): Promise<void> {
+  const at = new Date().toISOString();
+  await kernel.queue.send('reserve-stock', [1, 2, 3].map(() => message('OrderPlaced', '/order', { orderId: waiting, placedAt: 'yesterday' })));
+  await kernel.stream.append('inventory', [message('InventoryReserved', '/inventory', { orderId: waiting })]);
+  await edit<LettersRow>(collections.letters, 'letters', delivered, (body) => ({ ...body, state: { ...body.state, mails: { ...body.state.mails, delivered: { state: 'uncertain', at } } } }));
+  await kernel.store.commit(partitionOf(collections.shipments, waiting), { writes: [create(key('shipment', waiting), { said: 0, state: { claimedAt: at, uncertain: true } })] });
+  await eventually(async () => {
+    for (const [kind, wanted] of [['dead-letters', 3], ['parked', 3]] as const) if ((await api.adminGet(`/api/${kind}`)).body.items.length < wanted) throw new Error(`too few ${kind}`);
+    const { dead, letters, bookings } = (await api.adminGet('/api/pulse')).body as { dead: { letters: number }[]; letters: { uncertain: number }; bookings: { uncertain: number } };
+    if (!dead.some((each) => each.letters > 0) || letters.uncertain === 0 || bookings.uncertain === 0) throw new Error('the console does not know yet');
+  });
+}
+/** What an operator has done so far. */
+async function actsAreDone(): Promise<void> {
+  await api.adminPost(`/api/inventory/${inStock[0]}/receipts`, { quantity: 48 });
+  await api.adminPost(`/api/mails/${delivered}.delivered/resolve`, {});
+  await api.adminPost('/api/parked/retry', {});
+}
+async function consolePages(): Promise<Record<string, string>> {
+  const first = async (kind: string): Promise<string> => ((await api.adminGet(`/api/${kind}`)).body.items as { id: string }[])[0]!.id;
+  const [dead, parked] = [await first('dead-letters'), await first('parked')];
+  return {
+    'console-now': '/console', 'console-orders': '/console/orders', 'console-nothing': '/console/orders?q=zebra', 'console-order': `/console/orders/${delivered}`, 'console-waiting': `/console/orders/${waiting}`,
+    'console-products': '/console/products', 'console-product': `/console/products/${gone}`, 'console-trouble': '/console/trouble', 'console-dead-letters': '/console/trouble/dead-letters',
+    'console-dead-letter': `/console/trouble/dead-letters/${dead}`, 'console-parked': `/console/trouble/parked/${parked}`, 'console-booking': `/console/decide?kind=bookings&do=resolve&id=${waiting}`,
+    'console-decide': '/console/decide?kind=mails&do=retry&cause=uncertain', 'console-pace': '/console/pace?span=1h', 'console-audit': '/console/audit?run=yes',
+  };
+}
+async function signIn(context: BrowserContext): Promise<void> {
+  const page = await context.newPage();
+  await page.goto('/console');
+  await page.fill('#token', shop.adminToken);
+  await page.click('main button');
+  await page.waitForURL('**/console');
+  await page.close();
+}
+
+await letHourPass();
+await mkdir(target, { recursive: true });
+const browser = await openBrowser();
+const looks = Object.entries({ desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } }).flatMap(([size, viewport]) => (['light', 'dark'] as const).map((colorScheme) => ({ size, viewport, colorScheme })));
+type Look = (typeof looks)[number];
+
+async function shoot({ size, viewport, colorScheme }: Look, shown: Record<string, string>, prepare: (context: BrowserContext) => Promise<void>): Promise<void> {
+  const context = await browser.newContext({ baseURL: shop.url, viewport, colorScheme, deviceScaleFactor: size === 'phone' ? 2 : 1 });
+  await prepare(context);
+  const page = await context.newPage();
+  for (const [name, path] of Object.entries(shown)) {
+    await page.goto(path);
+    await page.screenshot({ path: join(target, `${name}-${size}-${colorScheme}.png`), fullPage: !['catalogue', 'console-orders', 'console-products'].includes(name) });
+  }
+  await context.close();
+}
+async function fillBasket(context: BrowserContext): Promise<void> {
+  const page = await context.newPage();
+  for (const sku of [inStock[0]!, inStock[4]!, gone]) {
+    await page.goto(`/products/${sku}`);
+    await page.click('button:has-text("Add to basket")');
+    await page.waitForLoadState('networkidle');
+  }
+  await page.close();
+}
+
+for (const look of looks) await shoot(look, pages, fillBasket);
+for (const look of looks) await shoot(look, { 'console-sign-in': '/console/sign-in' }, async () => {});
+for (const look of looks) await shoot(look, { 'console-well': '/console' }, signIn);
+await troubleComes();
+const shownInConsole = await consolePages();
+for (const look of looks) await shoot(look, shownInConsole, signIn);
+await actsAreDone();
+for (const look of looks) await shoot(look, { 'console-acts': '/console/acts' }, signIn);
 await browser.close();
 await shop.stop();
 await rm(folder, { recursive: true });
-console.log(`Pictures of ${Object.keys(pages).length} pages are in ${target}/`);
+console.log(`Pictures of ${Object.keys(pages).length + Object.keys(shownInConsole).length + 3} pages are in ${target}/`);

@@ -26,7 +26,7 @@ export interface StoreSettings {
   /** 3 to 255 letters, digits, `_`, `-` and `.`. On this machine it is made if it is not there; in the cloud whoever deploys makes it. */
   readonly table: string;
   readonly clock: Clock;
-  /** How long one answer is waited for; 15 unless told. */
+  /** How long one answer is waited for; 15 unless told, and on this machine, where all wait for the same two hands, 60. */
   readonly patienceSeconds?: number;
 }
 
@@ -36,8 +36,9 @@ export interface AwsStore extends StoreDriver {
 }
 
 /** Throws `Invalid` for settings that cannot be, and what a driver throws when a table on this machine can neither be reached nor made. */
-export async function openAwsStore({ place: wished, table: TableName, clock, patienceSeconds = 15 }: StoreSettings): Promise<AwsStore> {
+export async function openAwsStore({ place: wished, table: TableName, clock, patienceSeconds: patience }: StoreSettings): Promise<AwsStore> {
   const place = checkedPlace(wished);
+  const patienceSeconds = patience ?? (isLocal(place) ? 60 : 15);
   if (!/^[\w.-]{3,255}$/.test(TableName)) throw new Invalid('a table has a name of 3 to 255 letters, digits, _, - and .');
   const client = new DynamoDBClient(configOf(place, { patienceSeconds }));
   const closing = new AbortController();

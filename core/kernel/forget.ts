@@ -1,11 +1,17 @@
 import { isPortError, key, partitionsOf, partsOf, remove, timestamp } from '../../ports/index.ts';
 import { collections } from '../flow.ts';
+import { forgetDesk } from './acts.ts';
 import { eachOf } from './list.ts';
 import type { Kernel } from './service.ts';
 
 /** Longer than every retention and every dead letter's patience: what is older is never handled by itself, so nobody need remember having seen it. */
 export const horizonDays = 35;
 const day = 86_400_000;
+
+/** What a timer of every host does: all that nobody needs any more goes. */
+export async function forgetOld(kernel: Kernel): Promise<void> {
+  await Promise.all([forgetSeen(kernel), forgetDesk(kernel)]);
+}
 
 /** Drops inbox rows beyond the horizon, day by day: their keys begin with the day of the message. Answers how many. */
 export async function forgetSeen(kernel: Kernel): Promise<number> {

@@ -70,6 +70,31 @@ export const SayByHand = z
 export type SayByHand = z.infer<typeof SayByHand>;
 export const SaidByHand = z.object({ id: z.string(), source: z.string(), channel: z.string() }).meta({ id: 'SaidByHand' });
 
+// ---------------------------------------------------------------- what people did
+
+/** `begun`: it was, and nobody has written down what came of it; perhaps it is under way, perhaps the process has ended in the midst of it. */
+export const ActView = z
+  .object({
+    id: z.string(),
+    at: Time,
+    /** As the identity provider calls the person; `token` is whoever has the admin token. */
+    who: z.string(),
+    /** The provider's own name for the person. */
+    subject: z.string().optional(),
+    via: z.enum(['api', 'console']),
+    /** By its name in the flow. */
+    door: z.string(),
+    params: z.record(z.string(), z.string()),
+    /** The body, cut short, without payloads. */
+    said: z.string().optional(),
+    state: z.enum(['begun', 'done']),
+    /** As it was answered. */
+    status: z.int().optional(),
+    endedAt: Time.optional(),
+  })
+  .meta({ id: 'Act' });
+export type ActView = z.infer<typeof ActView>;
+
 // ---------------------------------------------------------------- the story of an order
 
 /**
@@ -102,3 +127,47 @@ export const AuditView = z
     waiting: z.int(), parked: z.int(), dead: z.int(), faults: z.array(z.string()),
   })
   .meta({ id: 'Audit' });
+
+// ---------------------------------------------------------------- the pulse
+
+export const Span = z.enum(['15m', '1h', '24h', '7d']);
+export type Span = z.infer<typeof Span>;
+
+const Amounts = z.object({ waiting: z.int(), stuck: z.int() });
+const Series = z.array(z.number().nullable());
+
+/**
+ * How the shop is at this moment, as pictures and plots want it. What lies in the store is the same whichever process is asked; `readers` and `handled` are of the process that
+ * answers, since it began. What the store did not answer is absent. Where `complete` is false, numbers are what is there at the least.
+ */
+export const PulseView = z
+  .object({
+    at: Time,
+    looked: z.array(z.object({ of: z.string(), answered: z.boolean(), complete: z.boolean() })),
+    /** Committed, and not yet passed on. `channels`: what is not on this channel yet. */
+    outbox: Amounts.extend({ oldestSeconds: z.number(), channels: z.record(z.string(), Amounts) }).optional(),
+    dead: z.array(z.object({ service: z.string(), channel: z.string(), letters: z.int() })).optional(),
+    parked: z.array(z.object({ service: z.string(), channel: z.string(), keys: z.int() })).optional(),
+    readers: z.array(z.object({ service: z.string(), channel: z.string(), partitions: z.int(), lagSeconds: z.number(), unhandled: z.int(), silentSeconds: z.number() })),
+    handled: z.array(z.object({ service: z.string(), channel: z.string(), handled: z.int(), failed: z.int(), meanSeconds: z.number() })),
+    /** By status: how many, and since when the one that has been in it longest. `events`: how often each was said in the last five minutes, by the orders' own times. */
+    orders: z
+      .object({
+        seen: z.int(),
+        statuses: z.record(z.string(), z.object({ count: z.int(), eldest: Time.optional() })),
+        perMinute: z.record(z.string(), z.number()),
+      })
+      .optional(),
+    letters: z.record(z.string(), z.int()).optional(),
+    bookings: z.record(z.string(), z.int()).optional(),
+    /** So many seconds a point, the newest last: how often each event was said, and how long each step took (seconds; null: none ended then). */
+    pace: z
+      .object({
+        span: Span, from: Time, pointSeconds: z.number(),
+        events: z.record(z.string(), z.array(z.int())),
+        steps: z.record(z.string(), z.object({ median: Series, slow: Series, all: z.object({ count: z.int(), median: z.number(), slow: z.number() }).optional() })),
+      })
+      .optional(),
+  })
+  .meta({ id: 'Pulse' });
+export type PulseView = z.infer<typeof PulseView>;

@@ -1,6 +1,7 @@
 import { Invalid, isMalformed, isPortError, isTransient, partitionOf, refuse, timestamp, type Malformed, type Message, type Refusal } from '../../ports/index.ts';
 import { audit } from '../audit.ts';
 import { collections, events, isEventName, type EventName } from '../flow.ts';
+import { acts } from '../kernel/acts.ts';
 import { causeOfReason, deadLetters, isDead, resolveDead, sendAgain, type DeadLetter } from '../kernel/dead.ts';
 import { passOn } from '../kernel/execute.ts';
 import { isTooOld } from '../kernel/forget.ts';
@@ -10,8 +11,9 @@ import { checked } from '../kernel/receive.ts';
 import { dropStuck, retryStuck, stuckRows } from '../kernel/relay.ts';
 import type { Kernel, Reply, Service } from '../kernel/service.ts';
 import type { OutboxBody } from '../../ports/index.ts';
-import type { DeadLetterView, ParkedView, SayByHand, StuckView } from './events.ts';
+import type { ActView, DeadLetterView, ParkedView, SayByHand, StuckView } from './events.ts';
 import { metrics } from './metrics.ts';
+import { pulseOf } from './pulse.ts';
 import { storyOf } from './story.ts';
 
 /**
@@ -56,6 +58,13 @@ export const operations: Service<'operations'> = {
     },
     async auditShop(kernel): Promise<Reply> {
       return { status: 200, json: await audit(kernel) };
+    },
+    async shopPulse(kernel, { query }): Promise<Reply> {
+      return { status: 200, json: await pulseOf(kernel, query.span) };
+    },
+    async listActs(kernel, { query }): Promise<Reply> {
+      const { items, next } = await acts(kernel, query);
+      return { status: 200, json: { items: items.map(actView), ...(next === undefined ? {} : { next }) } };
     },
     sayByHand: (kernel, { body }) => sayByHand(kernel, body),
     metrics: (kernel) => metrics(kernel),
@@ -128,6 +137,11 @@ async function parkedDetail(kernel: Kernel, parked: ParkedKey): Promise<Reply> {
 function stuckView({ id, body }: Finding<OutboxBody>): StuckView {
   const { message, roads, stuck = '', attempts, at } = body;
   return { id, ...because(stuck), ...about(message), at: timestamp(at), channels: roads.map(({ channel }) => channel), attempts };
+}
+
+function actView({ done, ...act }: Awaited<ReturnType<typeof acts>>['items'][number]): ActView {
+  const params = Object.fromEntries(Object.entries(act.params).filter((each): each is [string, string] => each[1] !== undefined));
+  return { ...act, params, ...(done ? { state: 'done', status: done.status, endedAt: done.at } : { state: 'begun' }) };
 }
 
 // ---------------------------------------------------------------- saying by hand

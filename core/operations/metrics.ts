@@ -47,30 +47,51 @@ const rowsMax = 5_000;
 const secondsMax = 10;
 const partitionsAtOnce = 16;
 
+/** What lies in the store and waits; what did not answer is absent. */
+export interface Waiting {
+  readonly outbox?: Outbox;
+  /** By queue. */
+  readonly dead?: ReadonlyMap<string, number>;
+  /** By `consumer stream`. */
+  readonly parked?: ReadonlyMap<string, number>;
+  readonly looked: readonly Looked[];
+}
+interface Outbox {
+  waiting: number;
+  stuck: number;
+  /** Milliseconds since 1970; Infinity: none. */
+  eldest: number;
+  /** What is not on its channel yet; a message of two roads counts on both. */
+  readonly channels: Map<string, { waiting: number; stuck: number }>;
+}
 interface Scan {
   readonly at: number;
-  readonly families: Promise<Family[]>;
+  readonly found: Promise<Waiting>;
 }
 const scans = new WeakMap<Kernel['store'], Scan>();
 
-function scanned(kernel: Kernel): Promise<Family[]> {
+const scanned = async (kernel: Kernel): Promise<Family[]> => waitingFamilies(await whatWaits(kernel), kernel.clock.now());
+
+/** Not older than so many seconds. */
+export function whatWaits(kernel: Kernel, seconds = freshSeconds): Promise<Waiting> {
   const known = scans.get(kernel.store);
-  if (known && kernel.clock.now() - known.at < freshSeconds * 1_000) return known.families;
-  const families = scan(kernel);
-  scans.set(kernel.store, { at: kernel.clock.now(), families });
-  families.catch(() => scans.delete(kernel.store)); // a defect is shown, not kept
-  return families;
+  if (known && kernel.clock.now() - known.at < seconds * 1_000) return known.found;
+  const found = scan(kernel);
+  scans.set(kernel.store, { at: kernel.clock.now(), found });
+  found.catch(() => scans.delete(kernel.store)); // a defect is shown, not kept
+  return found;
 }
 
-async function scan(kernel: Kernel): Promise<Family[]> {
+async function scan(kernel: Kernel): Promise<Waiting> {
   const until = kernel.clock.now() + secondsMax * 1_000;
   const look = (of: string, partitions: readonly string[], see: (row: Row<never>) => void): Promise<Looked> => lookAt(kernel, { of, partitions, until, see });
-  const outbox = { waiting: 0, stuck: 0, eldest: Infinity };
+  const outbox: Outbox = { waiting: 0, stuck: 0, eldest: Infinity, channels: new Map() };
   // Where there is none it is said so, for an alarm cannot look at what is absent.
   const dead = new Map(queues.map((queue) => [queue, 0]));
   const parked = new Map(subscriptions.filter(({ kind }) => kind === 'stream').map(({ service, channel }) => [`${service} ${channel}`, 0]));
   const looked = await Promise.all([
     look('outbox', speaking.flatMap(partitionsOf), ({ body }: Row<OutboxBody>) => {
+      for (const { channel } of body.roads) countOn(outbox, channel, body.stuck === undefined ? 'waiting' : 'stuck');
       if (body.stuck !== undefined) return void outbox.stuck++;
       outbox.waiting++;
       outbox.eldest = Math.min(outbox.eldest, body.at);
@@ -79,16 +100,26 @@ async function scan(kernel: Kernel): Promise<Family[]> {
     look('parked', partitionsOf(collections.consumers), ({ body }: Row<Head>) => count(parked, `${body.consumer} ${body.stream}`)),
   ]);
   const [ofOutbox, ofDead, ofParked] = looked.map(({ answered }) => answered);
+  return { ...(ofOutbox ? { outbox } : {}), ...(ofDead ? { dead } : {}), ...(ofParked ? { parked } : {}), looked };
+}
+
+function countOn({ channels }: Outbox, channel: string, what: 'waiting' | 'stuck'): void {
+  const counts = channels.get(channel) ?? { waiting: 0, stuck: 0 };
+  counts[what]++;
+  channels.set(channel, counts);
+}
+
+function waitingFamilies({ outbox, dead, parked, looked }: Waiting, now: number): Family[] {
   return [
     gauge('anyport_scan_success', 'Whether the store answered when it was last looked into', looked.map(({ of, answered }) => ({ labels: { of }, value: answered ? 1 : 0 }))),
     gauge('anyport_scan_complete', 'Whether everything was seen; 0: the numbers are what is there at the least', looked.map(({ of, answered, complete }) => ({ labels: { of }, value: answered && complete ? 1 : 0 }))),
-    ...(ofOutbox ? outboxFamilies(outbox, kernel.clock.now()) : []),
-    ...(ofDead ? [gauge('anyport_dead_letters', 'Messages of a queue that nobody could handle and that wait for a person', counted(dead, ([queue = '']) => ({ queue })))] : []),
-    ...(ofParked ? [gauge('anyport_parked_keys', 'Keys of a stream that are set aside for a consumer', counted(parked, ([consumer = '', stream = '']) => ({ consumer, stream })))] : []),
+    ...(outbox ? outboxFamilies(outbox, now) : []),
+    ...(dead ? [gauge('anyport_dead_letters', 'Messages of a queue that nobody could handle and that wait for a person', counted(dead, ([queue = '']) => ({ queue })))] : []),
+    ...(parked ? [gauge('anyport_parked_keys', 'Keys of a stream that are set aside for a consumer', counted(parked, ([consumer = '', stream = '']) => ({ consumer, stream })))] : []),
   ];
 }
 
-function outboxFamilies({ waiting, stuck, eldest }: { waiting: number; stuck: number; eldest: number }, now: number): Family[] {
+function outboxFamilies({ waiting, stuck, eldest }: Outbox, now: number): Family[] {
   return [
     gauge('anyport_outbox_messages', 'Messages that are committed and not yet passed on to all their channels', [{ labels: {}, value: waiting }]),
     gauge('anyport_outbox_oldest_seconds', 'Age of the eldest of them', [{ labels: {}, value: waiting === 0 ? 0 : Math.max(0, now - eldest) / 1_000 }]),
@@ -100,22 +131,24 @@ const count = (counts: Map<string, number>, name: string): void => void counts.s
 
 const counted = (counts: ReadonlyMap<string, number>, labels: (parts: string[]) => Labels) => [...counts].map(([name, value]) => ({ labels: labels(name.split(' ')), value }));
 
-interface Look {
+export interface Look {
   /** The first part of the rows' keys, and what they are called. */
   readonly of: string;
   readonly partitions: readonly string[];
   /** Milliseconds since 1970. */
   readonly until: number;
   readonly see: (row: Row<never>) => void;
+  /** At the most. */
+  readonly rows?: number;
 }
-interface Looked {
+export interface Looked {
   readonly of: string;
   readonly answered: boolean;
   readonly complete: boolean;
 }
 
-async function lookAt({ store, clock, log }: Kernel, { of, partitions, until, see }: Look): Promise<Looked> {
-  let left = rowsMax;
+export async function lookAt({ store, clock, log }: Kernel, { of, partitions, until, see, rows = rowsMax }: Look): Promise<Looked> {
+  let left = rows;
   const isOver = (): boolean => left <= 0 || clock.now() >= until;
   const rest = partitions.values();
   async function worker(): Promise<void> {

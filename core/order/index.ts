@@ -39,7 +39,8 @@ export const order: Service<'order'> = {
       return isRefusal(asked) ? asked : { status: asked.status === 'Cancelled' ? 200 : 202, json: asked };
     },
     async listOrders(kernel, { query }): Promise<Reply> {
-      const keep = ({ state }: Document<Order>): boolean => state.placed !== undefined && (query.status === undefined || statusOf(state) === query.status);
+      const fits = fitting(query.q);
+      const keep = ({ state }: Document<Order>): boolean => state.placed !== undefined && (query.status === undefined || statusOf(state) === query.status) && fits(state.placed);
       const { items, next } = await list<Document<Order>>(kernel.store, { collection: collections.orders, noun: 'order', limit: query.limit, after: query.after, keep });
       return { status: 200, json: { items: items.map((row) => viewOf(row.body.state)), next } };
     },
@@ -47,6 +48,14 @@ export const order: Service<'order'> = {
 
   ticks: {},
 };
+
+/** What a person types who looks for an order: the beginning of its id, a part of the customer's name or e-mail address, or a sku of it. */
+function fitting(q: string | undefined): (order: OrderPlaced) => boolean {
+  if (q === undefined || q === '') return () => true;
+  const wanted = q.toLowerCase();
+  return ({ orderId, customer, lines }) =>
+    orderId.startsWith(wanted) || customer.email.toLowerCase().includes(wanted) || customer.name.toLowerCase().includes(wanted) || lines.some(({ sku }) => sku.toLowerCase() === wanted);
+}
 
 const notFound = refuse(404, 'not-found', 'there is no such order');
 

@@ -42,6 +42,7 @@ export const shipping: Service<'shipping'> = {
       return refuse(400, 'malformed-notice', answer.detail);
     },
     async listBookings(kernel, { query }): Promise<Reply> {
+      if (query.orderId !== undefined) return bookingOf(kernel, query.orderId);
       const keep = ({ state }: Document<Shipment>): boolean => troubleOf(state) !== undefined && (query.state === undefined || troubleOf(state) === query.state);
       const { items, next } = await list<Document<Shipment>>(kernel.store, { collection: collections.shipments, noun: 'shipment', limit: query.limit, after: query.after, keep });
       return { status: 200, json: { items: items.map((row) => bookingView(partsOf(row.key)[1]!, row.body.state)), next } };
@@ -59,6 +60,12 @@ export const shipping: Service<'shipping'> = {
     sweepBookings: (kernel) => sweepBookings(kernel, 10),
   },
 };
+
+/** Of one order: its booking, if it needs a person. */
+async function bookingOf(kernel: Kernel, orderId: string): Promise<Reply> {
+  const row = await kernel.store.get<Document<Shipment>>(partitionOf(collections.shipments, orderId), key('shipment', orderId));
+  return { status: 200, json: { items: row && troubleOf(row.body.state) !== undefined ? [bookingView(orderId, row.body.state)] : [] } };
+}
 
 const now = (kernel: Kernel): string => timestamp(kernel.clock.now());
 

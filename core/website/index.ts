@@ -6,7 +6,7 @@ import type { OrderView } from '../order/events.ts';
 import { Sku, quantityMax } from '../shapes.ts';
 import { basketCookie, changed, readBasket, type Basket } from './basket.ts';
 import { catalogueOf, putProduct, relatedTo, searched, showChanges } from './catalogue.ts';
-import { fieldsOf, isForeign } from './forms.ts';
+import { fieldsOf, isForeign } from '../forms.ts';
 import { localeOf } from './locale.ts';
 import { letterPage, mailboxPage } from './mailbox.ts';
 import { isNews, newsOf } from './news.ts';

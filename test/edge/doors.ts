@@ -5,7 +5,7 @@ import type { HttpAnswer, HttpEvent } from '../../handlers/host.ts';
 import { openapi } from '../../handlers/documents.ts';
 import { PortError } from '../../ports/index.ts';
 import { anna, home } from '../support/client.ts';
-import { adminToken, openEdge, type Edge } from './edge.ts';
+import { adminToken, openEdge, type Edge, type Session } from './edge.ts';
 import { bytesOf, hostileText, mark, mutation, resolved, resolvedIn, skus, valuesOf, wild, type Known, type Mutation } from './shapes.ts';
 
 /**
@@ -31,7 +31,8 @@ const often = <T>(arbitrary: fc.Arbitrary<T>, other: fc.Arbitrary<T>, weight = 4
 
 function textsOf(shape: z.ZodObject | undefined): fc.Arbitrary<Record<string, string>> {
   if (!shape) return fc.constant({});
-  const fitting = valuesOf(shape, 'output').map((value) => Object.fromEntries(Object.entries(value as object).map(([name, each]) => [name, String(each)])));
+  const named = fc.record({ kind: fc.constantFrom('parked', 'dead-letters', 'stuck', 'mails', 'bookings'), do: fc.constantFrom('retry', 'resolve') });
+  const fitting = fc.tuple(valuesOf(shape, 'output'), named).map(([value, words]) => Object.fromEntries(Object.entries(value as object).map(([name, each]) => [name, name in words ? words[name as 'kind'] : String(each)])));
   const hostile = fc.record(Object.fromEntries(Object.keys(shape.shape).map((name) => [name, hostileText])), { noNullPrototype: true });
   return often(fitting, hostile);
 }
@@ -60,7 +61,7 @@ function headersOf(door: Door): fc.Arbitrary<Record<string, string>> {
       authorization,
       'content-type': often(fc.constantFrom(type, `${type}; charset=utf-8`), fc.oneof(fc.constantFrom('text/plain', 'multipart/form-data; boundary=x', `${type}; charset=utf-16`, 'application/json', ''), headerText), 8),
       'idempotency-key': often(fc.constantFrom('k1', '"k2"', 'k3'), headerText),
-      cookie: basketCookie,
+      cookie: door.service === 'console' ? often(fc.constant('@session'), fc.oneof(headerText.map((text) => `console=${text}`), fc.constantFrom('console=', 'console-kept=x', 'console-way=x', `console=${'0'.repeat(52)}`)), 8) : basketCookie,
       'sec-fetch-site': often(fc.constantFrom('same-origin', 'none'), fc.constantFrom('cross-site', 'same-site', ''), 8),
       origin: often(fc.constant('http://localhost:3000'), fc.constantFrom('https://evil.example', 'null', 'http://localhost:3000.evil.example', '://'), 8),
       host: fc.constantFrom('localhost:3000', 'evil.example', ''),
@@ -70,6 +71,27 @@ function headersOf(door: Door): fc.Arbitrary<Record<string, string>> {
     { requiredKeys: ['authorization', 'content-type'], noNullPrototype: true },
   );
 }
+
+/** What the console's forms have, and some that they have not. */
+const deskFields: fc.Arbitrary<[string, string][]> = fc
+  .record({
+    own: fc.array(
+      fc.tuple(
+        often(fc.constantFrom('kind', 'do', 'id', 'cause', 'why', 'first', 'key', 'name', 'description', 'price', 'currency', 'quantity', 'carrier', 'trackingNumber', 'trackingUrl', 'next', 'token', '__proto__'), hostileText, 8),
+        fc.oneof(fc.constantFrom('parked', 'dead-letters', 'stuck', 'mails', 'bookings', 'retry', 'resolve', '@id0', '@id1', '@id2', '@order0', '4.95', 'GBP', '7', '-1', '1e3', 'Blue mug', adminToken, 'https://example.com/', mark), hostileText),
+      ),
+      { maxLength: 6 },
+    ),
+    csrf: often(fc.constant('@csrf'), hostileText, 8),
+  })
+  .map(({ own, csrf }) => [['csrf', csrf], ...own]);
+/** An operator who means it. */
+const deskClick: fc.Arbitrary<[string, string][]> = fc.oneof(
+  fc.tuple(fc.constantFrom(['parked', '@fit0.1'], ['dead-letters', '@id3'], ['mails', '@order3.confirmation'], ['bookings', '@order3']), fc.constantFrom('retry', 'resolve')).map(([[kind = '', id = ''], act]): [string, string][] => [['csrf', '@csrf'], ['kind', kind], ['id', id], ['do', act]]),
+  fc.constantFrom<[string, string][]>(
+    [['csrf', '@csrf'], ['name', 'Blue mug'], ['description', ''], ['price', '4.95'], ['currency', 'GBP']], [['csrf', '@csrf'], ['quantity', '7'], ['key', 'a-key']], [['token', adminToken]], [['csrf', '@csrf'], ['kind', 'parked'], ['do', 'retry'], ['cause', 'garbage']],
+  ),
+);
 
 const fieldsArbitrary: fc.Arbitrary<[string, string][]> = fc.array(
   fc.tuple(
@@ -89,6 +111,7 @@ function bodyOf(door: Door): fc.Arbitrary<Ask['body']> {
   const garbage = fc.oneof(hostileText, fc.string({ unit: 'binary', maxLength: 60 }), fc.constantFrom('x'.repeat(1024 * 1024 + 1), '['.repeat(5_000), `[${'0,'.repeat(11_000)}0]`)).map((raw) => ({ raw }));
   if (door.page) {
     if (door.method === 'GET') return fc.constant({ raw: '' });
+    if (door.service === 'console') return fc.oneof({ arbitrary: deskFields, weight: 4 }, { arbitrary: deskClick, weight: 6 }).map((fields) => ({ fields, harvest: false }));
     return fc.oneof({ arbitrary: fc.record({ fields: fieldsArbitrary, harvest: fc.boolean() }), weight: 6 }, { arbitrary: basketChange.map((fields) => ({ fields, harvest: true })), weight: 4 }, { arbitrary: garbage, weight: 1 });
   }
   if (!door.body) return fc.oneof({ arbitrary: fc.constant({ raw: '' }), weight: 8 }, { arbitrary: garbage, weight: 1 });
@@ -140,6 +163,7 @@ interface Found extends Known {
   orders: string[];
   ids: string[];
   tampered: boolean;
+  session: Session;
   /** What the audit found before anything was asked. */
   faults: readonly string[];
 }
@@ -163,7 +187,7 @@ async function furnish(edge: Edge): Promise<Found> {
   await edge.rest();
   world.interfere = undefined;
   orders.push((await world.place(['CUP', 2])).id, troubled);
-  const known: Found = { orders, ids: orders.map((id) => `${id}.confirmation`), tampered: false, faults: await world.audit() };
+  const known: Found = { orders, ids: orders.map((id) => `${id}.confirmation`), tampered: false, session: await edge.signIn(), faults: await world.audit() };
   // What can be listed can be asked for.
   for (const name of names.filter((each) => doors[each].method === 'GET' && !('params' in doors[each]) && !('page' in doors[each]))) {
     await askOne(edge, known, { door: name, params: {}, query: [], headers: { authorization: `Bearer ${adminToken}` }, body: { raw: '' } }, [200]);
@@ -196,13 +220,16 @@ async function askOne(edge: Edge, known: Found, ask: Ask, only?: readonly number
   else checkJson(ask.door, answer, told);
   remember(known, ask.door, answer);
   if (door.admin && door.service === 'operations' && door.method === 'POST' && answer.status < 300) known.tampered = true;
+  if (ask.door === 'consoleDecide' && answer.status === 303) known.tampered = true;
+  // Whoever signs out, or in anew, ends the session of the others here.
+  if ((ask.door === 'consoleLeave' || ask.door === 'consoleEnter') && answer.status === 303) known.session = await edge.signIn();
 }
 
 const errorsToo = (_: string, value: unknown): unknown => (value instanceof Error ? { message: value.message, stack: value.stack?.split('\n').slice(0, 6) } : value);
 
-async function eventOf(edge: Edge, known: Known, { door: name, params, query, headers, body }: Ask): Promise<Partial<HttpEvent>> {
+async function eventOf(edge: Edge, known: Found, { door: name, params, query, headers, body }: Ask): Promise<Partial<HttpEvent>> {
   const door: Door = doors[name];
-  const given = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== ''));
+  const given = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== '').map(([each, value]) => [each, value === '@session' ? known.session.cookie : value]));
   return {
     method: door.method,
     path: door.path,
@@ -214,7 +241,7 @@ async function eventOf(edge: Edge, known: Known, { door: name, params, query, he
 }
 
 /** The fields that the page at the same address has, filled in as a customer would, and what is asked for over them. */
-async function formOf(edge: Edge, name: DoorName, headers: Record<string, string>, { fields, harvest }: Extract<Ask['body'], { fields: unknown }>, known: Known): Promise<Buffer> {
+async function formOf(edge: Edge, name: DoorName, headers: Record<string, string>, { fields, harvest }: Extract<Ask['body'], { fields: unknown }>, known: Found): Promise<Buffer> {
   const form = new URLSearchParams();
   const above = harvest ? names.find((each) => doors[each].path === doors[name].path && doors[each].method === 'GET') : undefined;
   const page = above && String((await edge.call(above, { headers })).body);
@@ -224,7 +251,7 @@ async function formOf(edge: Edge, name: DoorName, headers: Record<string, string
   }
   for (const [field, value] of fields) {
     if (harvest) form.set(field, resolved(value, known));
-    else form.append(field, resolved(value, known));
+    else form.append(field, value === '@csrf' ? known.session.csrf : resolved(value, known));
   }
   return Buffer.from(form.toString());
 }
@@ -248,7 +275,7 @@ function checkHeaders({ headers }: HttpAnswer, told: string): void {
 
 /** What a page may say beyond its own: that the request does not fit (400, 413, 415), that another site sent it (403), that there is no such thing (404). */
 function checkPage(door: Door, { status, body, headers }: HttpAnswer, told: string): void {
-  const declared = [...Object.keys(door.replies).map(Number), ...(door.refuses ?? []), 400, 413, ...(door.method === 'GET' ? [303] : [403, 415]), ...(door.params ? [404] : [])];
+  const declared = [...Object.keys(door.replies).map(Number), ...(door.refuses ?? []), 400, 413, ...(door.method === 'GET' ? [303] : [403, 415]), ...(door.params ? [404] : []), ...(door.console && door.method === 'POST' ? [401] : [])];
   if (!declared.includes(status)) throw new Error(`${told}, which is not declared`);
   if (status !== 303 && !headers['content-type']?.startsWith('text/html')) throw new Error(`${told}, which is no page`);
   if (String(body).includes('<fuzz')) throw new Error(`${told.slice(0, 80)}: a page gives back ${mark}`);

@@ -16,12 +16,20 @@ export interface Edge {
   readonly world: World;
   readonly kernel: Kernel;
   readonly context: HttpContext;
-  /** Grows with every change of a row, a queue or a stream. */
+  /** Grows with every change of a row, a queue or a stream. What the desk writes down of an act, done or refused, is no change; nor is it that a session goes on. */
   changes(): number;
   call(door: DoorName, event: Partial<HttpEvent>): Promise<HttpAnswer>;
+  /** A new session at the console. */
+  signIn(): Promise<Session>;
   /** Lets the six services and the carrier work until all is at rest; what is parked may stay so, and so may what `concerns` nobody. Throws, saying what is left, when it takes more than so many seconds. */
   rest(seconds?: number, concerns?: (left: string) => boolean): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface Session {
+  /** A `Cookie` header. */
+  readonly cookie: string;
+  readonly csrf: string;
 }
 
 export const adminToken = 'the-admin-token-of-the-edge';
@@ -40,6 +48,13 @@ export async function openEdge(seed: number, options: { readonly deliversAfterSe
     call(door, event) {
       const whole: HttpEvent = { method: 'GET', path: '/', params: {}, query: new URLSearchParams(), headers: {}, body: new Uint8Array(), remote: '192.0.2.1', ...event };
       return soon(world, handlers[door](whole, context));
+    },
+    async signIn() {
+      const form = { 'content-type': 'application/x-www-form-urlencoded' };
+      const { headers } = await edge.call('consoleEnter', { method: 'POST', path: '/console/sign-in', headers: form, body: Buffer.from(new URLSearchParams({ token: adminToken }).toString()) });
+      const cookie = headers['set-cookie']!.split(';')[0]!;
+      const { body } = await edge.call('consoleOrders', { path: '/console/orders', headers: { cookie } });
+      return { cookie, csrf: /name="csrf" value="([^"]+)"/.exec(String(body))![1]! };
     },
     async rest(seconds = 3_600, concerns = () => true) {
       const pump = startPump(kernel, services, {
@@ -85,7 +100,7 @@ function countChanges({ store, queue, stream }: Engines): () => number {
   const commit = store.commit;
   store.commit = (partition, writes) => {
     const versions = commit(partition, writes);
-    count += writes.length;
+    count += writes.filter(({ op, key }) => !key.startsWith('act|') && !(op === 'replace' && key.startsWith('session|'))).length;
     return versions;
   };
   queue.send = counted(queue.send);

@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { z } from 'zod';
 import { writers, type FormatName } from '../../adapters/carriers/index.ts';
 import { doors, events, type Door, type DoorName, type EventName } from '../../core/flow.ts';
-import { isForeign } from '../../core/website/forms.ts';
+import { isForeign } from '../../core/forms.ts';
 import { website } from '../../core/website/index.ts';
 import { basketCookie } from '../../core/website/basket.ts';
 import { discreet } from '../../handlers/log.ts';
@@ -419,10 +419,12 @@ describe('Every page', () => {
     const { id } = await edge.world.place(['MUG', 1]);
     await edge.rest();
     await edge.world.play(website.ticks.pollProducts(edge.kernel));
+    const { cookie } = await edge.signIn();
     for (const name of (Object.entries(doors) as [DoorName, Door][]).filter(([, door]) => door.page && door.method === 'GET').map(([each]) => each)) {
-      const params = { sku: 'MUG', id, key: `${id}.confirmation` };
-      const { body, status } = await edge.call(name, { params, headers: { cookie: 'basket=MUG:1' } });
-      expect(status, name).to.be.oneOf([200, 404]);
+      const params = { sku: 'MUG', id, key: `${id}.confirmation`, kind: 'mails' };
+      const query = new URLSearchParams(name === 'consoleQuestion' ? { kind: 'mails', do: 'retry', id: `${id}.confirmation` } : {});
+      const { body, status } = await edge.call(name, { params, query, headers: { cookie: `basket=MUG:1; ${cookie}` } });
+      expect(status, name).to.be.oneOf(name === 'consoleAgain' ? [303] : name === 'consoleOidcBack' ? [404] : [200, 404]);
       expect(String(body), name).not.to.match(/<script(?![^>]*\ssrc="\/assets\/)|<style|\sstyle="|\son[a-z]+="|javascript:/i);
     }
   });

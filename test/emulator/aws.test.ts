@@ -1,7 +1,7 @@
 import { DynamoDBClient, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { GetRecordsCommand, GetShardIteratorCommand, KinesisClient, ListShardsCommand, PutRecordCommand } from '@aws-sdk/client-kinesis';
 import { SESv2Client, SendEmailCommand } from '@aws-sdk/client-sesv2';
-import { DeleteMessageCommand, GetQueueAttributesCommand, GetQueueUrlCommand, ReceiveMessageCommand, SQSClient, SendMessageCommand } from '@aws-sdk/client-sqs';
+import { ChangeMessageVisibilityCommand, DeleteMessageCommand, GetQueueAttributesCommand, GetQueueUrlCommand, ReceiveMessageCommand, SQSClient, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { expect } from 'chai';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -68,24 +68,27 @@ describe('emulator: AWS on a laptop', () => {
     await tell(said, 'done');
     await receive(said, { remove: true });
     await tell(said, 'held');
-    expect(await receive(said, { visibility: 4 })).to.deep.equal(['held']);
+    const [held] = await inQueue(said, async (client, QueueUrl) => (await client.send(new ReceiveMessageCommand({ QueueUrl, VisibilityTimeout: 600 }))).Messages!);
     await tell(said, 'one');
-    await inQueue(said, (client, QueueUrl) => client.send(new SendMessageCommand({ QueueUrl, MessageBody: 'later', DelaySeconds: 4, MessageAttributes: { attempts: { DataType: 'Number', StringValue: '3' } } })));
-    const from = Date.now();
+    await inQueue(said, (client, QueueUrl) => client.send(new SendMessageCommand({ QueueUrl, MessageBody: 'later', DelaySeconds: 600 })));
     child.kill('SIGKILL');
     const again = await start({ ...all, dataDir: dir });
     for (const endpoint of endpointsOf(said)) expect(await listens(endpoint), endpoint).to.equal(false);
-    const { messages, ...others } = await told(again);
-    if (Date.now() - from < 4_000) expect(messages, 'while one is held and one delayed').to.deep.equal(['one']);
-    expect(others).to.deep.equal({ records: ['done', 'held', 'one'], item: 'one', letters: ['done', 'held', 'one'] });
+    expect(await countsOf(again)).to.deep.equal({ free: 1, held: 1, delayed: 1 });
+    const known = { records: ['done', 'held', 'one'], item: 'one', letters: ['done', 'held', 'one'] };
+    expect(await told(again)).to.deep.equal({ messages: ['one'], ...known });
+    await inQueue(again, (client, QueueUrl) => client.send(new ChangeMessageVisibilityCommand({ QueueUrl, ReceiptHandle: held!.ReceiptHandle, VisibilityTimeout: 1 })));
 
     // The servers themselves are killed, Java goes with them, and the next ones have the folder at once.
     process.kill(Number(readFileSync(join(dir, 'lock'), 'utf8')), 'SIGKILL');
     const third = await start({ ...all, dataDir: dir });
     for (const endpoint of endpointsOf(again)) expect(await listens(endpoint), endpoint).to.equal(false);
-    await until('the held and the later one are there', async () => messages.push(...(await receive(third, { remove: true }))) === 3, 12_000);
-    expect(messages.toSorted()).to.deep.equal(['held', 'later', 'one']);
-    expect(await told(third)).to.deep.equal({ messages: [], ...others });
+    await until('the held one is free', async () => (await countsOf(third)).held === 0, 12_000);
+    expect(await inQueue(third, async (client, QueueUrl) => (await client.send(new ReceiveMessageCommand({ QueueUrl, MessageSystemAttributeNames: ['ApproximateReceiveCount'] }))).Messages!.map(
+      ({ Body, Attributes }) => [Body, Attributes],
+    ))).to.deep.equal([['held', { ApproximateReceiveCount: '2' }]]);
+    expect(await countsOf(third)).to.deep.equal({ free: 0, held: 1, delayed: 1 });
+    expect(await told(third)).to.deep.equal({ messages: [], ...known });
   }).timeout(60_000);
 
   it('keeps what it has acknowledged when it is closed', async () => {
@@ -106,13 +109,10 @@ describe('emulator: AWS on a laptop', () => {
       await tell(local, large);
       expect(await receive(local, { remove: true })).to.have.lengthOf(1);
     }
-    await tell(local, 'two');
     expect(statSync(join(dir, 'sqs', 'sqs.jsonl')).size).to.be.lessThan(6_000_000);
+    for (let n = 0; n < 10; n++) await tell(local, large);
     await local.close();
-    const again = await start(options);
-    expect(await receive(again, {})).to.deep.equal(['two']);
-    const { Attributes } = await inQueue(again, (client, QueueUrl) => client.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ['ApproximateNumberOfMessagesNotVisible'] })));
-    expect(Attributes).to.deep.equal({ ApproximateNumberOfMessagesNotVisible: '2' });
+    expect(await countsOf(await start(options))).to.deep.equal({ free: 10, held: 1, delayed: 0 });
   }).timeout(30_000);
 
   it('gives a folder to one at a time, and leaves out a line that was not written to its end', async () => {
@@ -121,7 +121,8 @@ describe('emulator: AWS on a laptop', () => {
     await tell(first, 'one');
     let second: LocalAws | undefined;
     const waiting = start(options).then((local) => (second = local));
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    // So long it takes elsewhere.
+    for (let n = 0; n < 2; n++) await (await start({ ...options, dataDir: join(dir, 'other') })).close();
     expect(second).to.equal(undefined);
     await first.close();
     await (await waiting).close();
@@ -243,6 +244,12 @@ const receive = (local: LocalAws, { visibility = 0, remove = false }): Promise<s
   return Messages.map(({ Body }) => Body!);
 });
 
+async function countsOf(local: LocalAws): Promise<{ readonly free: number; readonly held: number; readonly delayed: number }> {
+  const { Attributes = {} } = await inQueue(local, (client, QueueUrl) => client.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ['All'] })));
+  const count = (kind: '' | 'NotVisible' | 'Delayed'): number => Number(Attributes[`ApproximateNumberOfMessages${kind}`]);
+  return { free: count(''), held: count('NotVisible'), delayed: count('Delayed') };
+}
+
 /** Tells the word to each of them that is there. */
 async function tell(local: LocalAws, word: string): Promise<void> {
   if (local.sqs) await inQueue(local, (client, QueueUrl) => client.send(new SendMessageCommand({ QueueUrl, MessageBody: word })));
@@ -274,7 +281,7 @@ async function recordsOf({ kinesis }: LocalAws): Promise<string[]> {
   if (kinesis === undefined) return [];
   const client = new KinesisClient(configOf({ endpoint: kinesis }));
   const { Shards } = await client.send(new ListShardsCommand({ StreamName: 'shop-orders' }));
-  expect(Shards).to.have.lengthOf(4);
+  expect(Shards!.length).to.be.greaterThan(1);
   const records = await Promise.all(Shards!.map(async ({ ShardId }) => {
     const { ShardIterator } = await client.send(new GetShardIteratorCommand({ StreamName: 'shop-orders', ShardId, ShardIteratorType: 'TRIM_HORIZON' }));
     return (await client.send(new GetRecordsCommand({ ShardIterator }))).Records!;

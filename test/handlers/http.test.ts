@@ -5,6 +5,7 @@ import { request } from 'node:http';
 import { openMemory, type Memory } from '../../adapters/memory/index.ts';
 import { writers } from '../../adapters/carriers/index.ts';
 import { assets } from '../../core/website/assets.ts';
+import { consoleService } from '../../core/console/index.ts';
 import { collections, doors, queues, services as names, streams, type Door, type DoorName } from '../../core/flow.ts';
 import type { AnyService } from '../../core/kernel/service.ts';
 import { operations } from '../../core/operations/index.ts';
@@ -93,9 +94,9 @@ async function describeMug(): Promise<void> {
 }
 
 describe('The handlers', () => {
-  it('are one for each door of the flow, of its services and the desk', () => {
+  it('are one for each door of the flow, of its services, the desk and the console', () => {
     expect(Object.keys(handlers)).to.have.members(Object.keys(doors));
-    for (const [name, { service }] of Object.entries(doors)) expect([...services, operations as AnyService].find((each) => each.name === service)?.answers[name], name).to.be.a('function');
+    for (const [name, { service }] of Object.entries(doors)) expect([...services, operations as AnyService, consoleService as AnyService].find((each) => each.name === service)?.answers[name], name).to.be.a('function');
     expect(services.map(({ name }) => name)).to.deep.equal(names);
   });
 });

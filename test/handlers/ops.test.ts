@@ -235,7 +235,7 @@ Message
       const api = client(server.url, adminToken);
       for (const [argv, path] of [
         [['dead-letters', '--limit', '2'], '/api/dead-letters?limit=2'], [['parked'], '/api/parked'], [['stuck'], '/api/stuck'], [['mails'], '/api/mails?state=uncertain'], [['bookings'], '/api/bookings'],
-        [['audit'], '/api/audit'],
+        [['audit'], '/api/audit'], [['acts'], '/api/acts?limit=25'],
       ] as const) {
         const { out } = await run(...argv, '--json');
         expect(JSON.parse(out), path).to.deep.equal((await api.adminGet(path)).body);
@@ -245,6 +245,18 @@ Message
       expect(await idsOf('dead-letters', '--limit', '2', '--after', next)).to.deep.equal((await idsOf('dead-letters')).slice(2, 4));
       const refused = await run('dead-letters', 'show', '0123456789abcdef', '--json');
       expect(JSON.parse(refused.out)).to.include({ status: 404, type: 'urn:anyport:problem:not-found' });
+    });
+
+    it('lists what people have changed, the newest first, of everybody or of one', async () => {
+      const api = client(server.url, adminToken);
+      expect((await api.adminPut('/api/products/KETTLE', { name: 'Kettle', price: { amount: 1_900, currency: 'GBP' } })).status).to.equal(201);
+      expect((await api.adminPost('/api/inventory/NOWHERE/receipts', { quantity: 1 })).status).to.equal(404);
+      const { code, out } = await run('acts', '--limit', '2');
+      expect(code).to.equal(0);
+      const lines = out.split('\n');
+      expect(lines.filter((line) => line.includes('KETTLE') || line.includes('NOWHERE')).map((line) => line.trim().split(/ {2,}/).slice(1))).to.have.deep.members([['token', 'describeProduct', 'KETTLE', 'done'], ['token', 'receiveStock', 'NOWHERE', 'refused 404']]);
+      expect((await run('acts', '--who', 'nobody')).out).to.equal('No acts\n');
+      expect((await run('acts', '--limit', '0')).code).to.equal(2);
     });
 
     it('tells the story of an order, by the first letters of its id', async () => {
@@ -354,7 +366,7 @@ What is missing
       expect(code).to.equal(0);
       for (const argv of [['help'], ['--help'], ['-h']]) expect((await run(...argv)).out).to.equal(out);
       const commands = [...out.matchAll(/^ {2}([a-z][a-z-]*)(?: ID)? {2}/gm)].map(([, name]) => name!);
-      expect(commands).to.deep.equal(['dead-letters', 'parked', 'stuck', 'mails', 'bookings', 'order', 'audit', 'say']);
+      expect(commands).to.deep.equal(['dead-letters', 'parked', 'stuck', 'mails', 'bookings', 'order', 'audit', 'acts', 'say']);
       for (const command of commands) {
         const help = await run(command, '--help');
         expect(help).to.include({ code: 0, err: '' });

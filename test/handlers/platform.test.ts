@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { clocks, collections, queues, subscriptions } from '../../core/flow.ts';
-import { forgetSeen } from '../../core/kernel/forget.ts';
+import { forgetOld } from '../../core/kernel/forget.ts';
 import { retryParked } from '../../core/kernel/park.ts';
 import { services } from '../../handlers/index.ts';
 import { functions, functionSeconds } from '../../handlers/functions.ts';
@@ -78,7 +78,7 @@ function startPlatform(world: World, weather: Weather, random: () => number): { 
     else if (!polled) for (const partition of world.engines.stream.partitions(channel)) void again(2, partitionTurn(channel, partition, service));
   }
   const own: Readonly<Record<string, () => Promise<unknown>>> = {
-    sweepOutbox: () => world.kernel.relay.sweep(30), retryParked: () => retryParked(world.kernel, services), forgetSeen: () => forgetSeen(world.kernel),
+    sweepOutbox: () => world.kernel.relay.sweep(30), retryParked: () => retryParked(world.kernel, services), forgetSeen: () => forgetOld(world.kernel),
     catchUp: () => catchUp(world.kernel, services, functionSeconds), demoCarrier: () => world.tick(), doChores: async () => undefined,
   };
   for (const row of functions) {

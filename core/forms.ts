@@ -1,4 +1,4 @@
-import { refuse, type Refusal } from '../../ports/index.ts';
+import { refuse, type Refusal } from '../ports/index.ts';
 
 /** What comes in from HTML forms: as bytes, from anywhere. */
 
