@@ -4,7 +4,7 @@ import { retryParked } from '../../core/kernel/park.ts';
 import { functions, functionSeconds, type TimerName } from '../../handlers/functions.ts';
 import { services } from '../../handlers/index.ts';
 import { catchUp, deliver, work, type Delivery } from '../../handlers/trigger.ts';
-import { decode, type StreamEvent } from '../../ports/index.ts';
+import { decode, type RawWrite, type StreamEvent } from '../../ports/index.ts';
 import { openWorld, type World } from '../support/world.ts';
 
 /**
@@ -19,6 +19,18 @@ export interface OrderCounts {
   readonly letters: number;
   /** Characters of all rows that stay. */
   readonly stored: number;
+  /**
+   * Request units of DynamoDB: a write costs one a kilobyte, in a transaction two; a consistent read one each four kilobytes, and one if there is nothing
+   * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html).
+   */
+  readonly writeUnits: number;
+  readonly readUnits: number;
+}
+
+const unitsOf = (bytes: number, size: number): number => Math.max(1, Math.ceil(bytes / size));
+function writeUnitsOf(writes: readonly RawWrite[]): number {
+  const units = writes.reduce((sum, write) => sum + unitsOf(write.key.length + (write.op === 'delete' ? 0 : write.body.length) + 100, 1_024), 0);
+  return writes.length === 1 ? units : 2 * units;
 }
 
 const serviceOf = (name: string) => services.find((each) => each.name === name)!;
@@ -34,11 +46,20 @@ function timerOf(world: World, name: TimerName): Promise<unknown> {
 async function openShop(): Promise<{ readonly world: World; readonly calls: Map<string, number> }> {
   const world = await openWorld({ still: true });
   const calls = new Map<string, number>();
+  const count = (name: string, by: number): void => void calls.set(name, (calls.get(name) ?? 0) + by);
   world.interfere = ({ port, method, args }, done) => {
     const name = port === 'store' ? port : `${port}.${method}`;
     // What is sent is a list; it is paid for one by one.
-    calls.set(name, (calls.get(name) ?? 0) + (Array.isArray(args[1]) && port !== 'store' ? args[1].length : 1));
-    return done();
+    count(name, Array.isArray(args[1]) && port !== 'store' ? args[1].length : 1);
+    if (port !== 'store') return done();
+    if (method === 'commit') {
+      count('writeUnits', writeUnitsOf(args[1] as readonly RawWrite[]));
+      return done();
+    }
+    return done().then((found) => {
+      count('readUnits', unitsOf(JSON.stringify(found ?? '').length, 4_096));
+      return found;
+    });
   };
   for (const [sku, quantity] of [['MUG', 1_000], ['TEA', 1_000]] as const) await world.describe(sku, quantity);
   return { world, calls };
@@ -130,5 +151,6 @@ export async function countOrder(orders = 20): Promise<OrderCounts> {
   const storeCalls = ((calls.get('store') ?? 0) - ticks * idle) / orders;
   const stored = (storedIn(world) - before) / orders;
   await world.stop();
-  return { stored, storeCalls, executions: executions / orders, events: of('stream.append'), messages: of('queue.send'), letters: of('mailer.send') };
+  const readUnits = of('readUnits') - (ticks * idle) / orders;
+  return { stored, storeCalls, writeUnits: of('writeUnits'), readUnits, executions: executions / orders, events: of('stream.append'), messages: of('queue.send'), letters: of('mailer.send') };
 }
