@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { connections, functions, schedule, type FunctionRow } from '../handlers/functions.ts';
 
-/** `serverless.yml`, made of the flow: `npm run generate` writes it, and what payloads of listeners are missing; a test says when it is no longer what the flow says. */
+/** `serverless.yml`, made of the flow: `npm run generate` writes it, its twin for AWS (lambda.ts), and payloads; a test says when it is no longer what the flow says. */
 export const file = fileURLToPath(new URL('../serverless.yml', import.meta.url));
 
 /** What a function is called by, under the keys and names that people know from `function.json`. */
@@ -62,4 +62,8 @@ if (import.meta.url === `file://${process.argv[1]}`) {
   writeFileSync(file, serverlessYml());
   const { writeGolden } = await import('./golden.ts');
   for (const name of writeGolden()) console.log(`written: serverless/payloads/${name}`);
+  const lambda = await import('./lambda.ts');
+  writeFileSync(lambda.file, lambda.serverlessAwsYml());
+  const aws = await import('./aws/golden.ts');
+  for (const name of aws.writeGolden()) console.log(`written: serverless/payloads/${name}`);
 }

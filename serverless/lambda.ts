@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { tableOf } from '../adapters/aws/table.ts';
-import { clocks, doors, events, queues, streams, subscriptions, type ClockRow, type ServiceName } from '../core/flow.ts';
+import { clocks, collections, doors, events, queues, streams, subscriptions, type ClockRow, type ServiceName } from '../core/flow.ts';
 import { functionSeconds, functions, type FunctionRow } from '../handlers/functions.ts';
-import type { Road } from '../ports/index.ts';
+import { partitionsOf, type Road } from '../ports/index.ts';
 
 /**
  * `serverless.aws.yml`, made of the flow: `npm run generate` writes it; a test says when it is no longer what the flow says. osls makes CloudFormation of it.
@@ -82,8 +82,9 @@ function ofTimer({ name }: Extract<FunctionRow, { kind: 'timer' }>): readonly Ri
     case 'catchUp':
       return every;
     default: {
+      // The website has Product say all again when it has lost its place.
       const { service }: ClockRow = clocks[name];
-      return ['look', 'write', ...polledBy(service), ...voiceOf(service), ...letters(service)];
+      return ['look', 'write', ...polledBy(service), ...voiceOf(service === 'website' ? 'product' : service), ...letters(service)];
     }
   }
 }
@@ -92,15 +93,18 @@ interface Statement {
   readonly Effect: 'Allow';
   readonly Action: readonly string[];
   readonly Resource: readonly object[];
+  readonly Condition?: object;
 }
-const allow = (Action: readonly string[], Resource: readonly object[]): Statement[] => (Resource.length === 0 ? [] : [{ Effect: 'Allow', Action, Resource }]);
+const allow = (Action: readonly string[], Resource: readonly object[], Condition?: object): Statement[] => (Resource.length === 0 ? [] : [{ Effect: 'Allow', Action, Resource, ...(Condition ? { Condition } : {}) }]);
+/** Where the one row is that the first process of a deployment makes (core/kernel/deployment.ts). */
+const onlyMeta = { 'ForAllValues:StringEquals': { 'dynamodb:LeadingKeys': partitionsOf(collections.meta) } };
 
 /** Each action of the adapters, and what Lambda itself asks for in our name; no wildcard. */
 function statementsOf(rights: readonly Right[]): Statement[] {
   const of = (what: string): string[] => rights.filter((right) => right.startsWith(`${what}:`)).map((right) => right.slice(what.length + 1));
   return [
     ...allow(['dynamodb:GetItem', 'dynamodb:Query'], rights.includes('look') ? [arn('Table')] : []),
-    ...allow(['dynamodb:PutItem', 'dynamodb:DeleteItem'], rights.includes('write') ? [arn('Table')] : []),
+    ...(rights.includes('write') ? allow(['dynamodb:PutItem', 'dynamodb:DeleteItem'], [arn('Table')]) : allow(['dynamodb:PutItem'], rights.includes('look') ? [arn('Table')] : [], onlyMeta)),
     ...allow(['sqs:GetQueueUrl', 'sqs:SendMessage'], of('send').map((queue) => arn(queueId(queue)))),
     ...allow(['sqs:GetQueueAttributes', 'sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:ChangeMessageVisibility'], of('receive').map((queue) => arn(queueId(queue)))),
     ...allow(['sqs:GetQueueAttributes'], of('drain').map((queue) => arn(queueId(queue)))),
