@@ -9,7 +9,7 @@ import { order } from '../core/order/index.ts';
 import { PlaceOrder, type OrderView } from '../core/order/events.ts';
 import { products } from '../core/product/product.ts';
 import { WrongSetting, parseSettings } from '../handlers/settings.ts';
-import { Invalid, PortError, isRefusal, partitionsOf } from '../ports/index.ts';
+import { Invalid, PortError, isRefusal, isTransient, partitionsOf } from '../ports/index.ts';
 import { createMatcher, demandOf, readRetail, type Invoice, type Retail } from './retail.ts';
 import { openWorkshop, type Workshop } from './shop.ts';
 
@@ -148,8 +148,12 @@ async function untilQuiet({ kernel }: Workshop): Promise<Audit> {
   let before = '';
   let patience = 60;
   for (;;) {
-    if (!(await isBusy(kernel))) {
-      const found = await audit(kernel);
+    // A store that has much to do may give no answer now; it will later.
+    const found = await look(kernel).catch((error: unknown) => {
+      if (isTransient(error)) return undefined;
+      throw error;
+    });
+    if (found) {
       const now = JSON.stringify(found);
       if (now === before && (found.faults.length === 0 || patience-- <= 0)) return found;
       before = now;
@@ -157,6 +161,8 @@ async function untilQuiet({ kernel }: Workshop): Promise<Audit> {
     await kernel.clock.sleep(500);
   }
 }
+
+const look = async (kernel: Kernel): Promise<Audit | undefined> => ((await isBusy(kernel)) ? undefined : audit(kernel));
 
 /** A cheap look at rows that say that somebody has to come back. */
 async function isBusy(kernel: Kernel): Promise<boolean> {

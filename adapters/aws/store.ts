@@ -14,7 +14,7 @@ import { tableOf } from './table.ts';
  *
  * - A version is drawn anew for every write, so it never returns. It is the condition of whoever replaces or deletes.
  * - Sort keys stand in the order of their bytes in UTF-8. For keys of this port, which have no surrogates, that is the order of their code units.
- * - The SDK's retries are off: a commit whose answer was lost is `unavailable`; said again, it would come back as a conflict with ourselves. Reads are tried a second time when the line broke.
+ * - The SDK's retries are off: a commit whose answer was lost is `unavailable`; said again, it would come back as a conflict with ourselves. Reads are tried three times when the line breaks.
  * - DynamoDB cancels a transaction that meets another one: that is a conflict with the row that both wanted, and the executor looks again. Whatever was throttled has
  *   done nothing, a cancelled transaction included; so it is tried again, ever later, for a few seconds.
  *
@@ -59,13 +59,15 @@ export async function openAwsStore({ place: wished, table: TableName, clock, pat
     }
   }
 
-  /** A line that broke says nothing about the table, and to look twice changes nothing. */
+  /** A line that broke says nothing about the table, and to look again changes nothing. The lines that were open may all be broken: a moment later that is known. */
   async function look<Answer>(doing: string, key: string, work: (options: { readonly abortSignal: AbortSignal }) => Promise<Answer>): Promise<Answer> {
-    try {
-      return await call(doing, [key], work);
-    } catch (error) {
-      if (!isPortError(error, 'unavailable') || !isBroken(error.cause) || closing.signal.aborted) throw error;
-      return call(doing, [key], work);
+    for (let tries = 1; ; tries++) {
+      try {
+        return await call(doing, [key], work);
+      } catch (error) {
+        if (tries === looksMax || !isPortError(error, 'unavailable') || !isBroken(error.cause) || closing.signal.aborted) throw error;
+      }
+      await clock.sleep(pauseMinMilliseconds, closing.signal);
     }
   }
 
@@ -132,6 +134,7 @@ export async function openAwsStore({ place: wished, table: TableName, clock, pat
 
 const throttledMilliseconds = 5_000;
 const pauseMinMilliseconds = 50;
+const looksMax = 3;
 const rowsPerCommitMax = 100;
 /** Of a sort key; a partition key could have 2,048. */
 const keyBytesMax = 1_024;

@@ -88,14 +88,14 @@ withDynamo('the store of AWS, where the line or the service fails', () => {
         }
       });
 
-      it('looks a second time, and not a third time', async () => {
+      it('looks three times, and not a fourth time', async () => {
         await store.commit(place, [create('a')]);
         proxy.next({ do: 'cut' });
         expect(await bodyOf('a')).to.equal('1');
-        proxy.next({ do: 'lose' });
+        proxy.next({ do: 'lose' }, { do: 'half' });
         expect(await all()).to.deep.equal(['a']);
-        proxy.next({ do: 'cut' }, { do: 'cut' });
-        expect(await asked(() => refusal('unavailable', store.get(place, 'a')))).to.equal(2);
+        proxy.next({ do: 'cut' }, { do: 'cut' }, { do: 'cut' });
+        expect(await asked(() => refusal('unavailable', store.get(place, 'a')))).to.equal(3);
       });
 
       it('waits for no answer for ever, whether it never begins or never ends', async () => {
