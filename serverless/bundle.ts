@@ -94,8 +94,9 @@ const oneLanguage: Plugin = {
 const noLaptop: Plugin = {
   name: 'no-laptop',
   setup({ onLoad }) {
-    const contents = 'export function startLaptop() { throw new Error("AZURE_SERVICE_BUS, AZURE_EVENT_HUBS, AZURE_TABLES and AZURE_EMAIL must be set: a function starts no servers"); }';
-    onLoad({ filter: /[\\/]emulator[\\/]laptop\.ts$/ }, () => ({ contents, loader: 'js' }));
+    const refused = (start: string, settings: string) => ({ contents: `export function ${start}() { throw new Error("${settings} must be set: a function starts no servers"); }`, loader: 'js' as const });
+    onLoad({ filter: /[\\/]emulator[\\/]laptop\.ts$/ }, () => refused('startLaptop', 'AZURE_SERVICE_BUS, AZURE_EVENT_HUBS, AZURE_TABLES and AZURE_EMAIL'));
+    onLoad({ filter: /[\\/]emulator[\\/]aws\.ts$/ }, () => refused('startAws', 'AWS_SQS, AWS_KINESIS, AWS_DYNAMODB and AWS_SES'));
   },
 };
 

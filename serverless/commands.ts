@@ -126,14 +126,15 @@ export async function invokeLocal(serverless: Serverless, { function: name = '',
 
 const ownPayload = ({ serviceDir }: Serverless, name: string): string => join(serviceDir, 'serverless/payloads', `${name}.json`);
 
-async function payloadIn(file: string): Promise<unknown> {
+/** Throws a `Complaint`, as `parsed` does. */
+export async function payloadIn(file: string): Promise<unknown> {
   const found = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     throw new Complaint(`the payload ${file} cannot be read: ${error.code ?? error.message}`);
   });
   return parsed(found, file);
 }
 
-function parsed(found: string, where: string): unknown {
+export function parsed(found: string, where: string): unknown {
   try {
     return JSON.parse(found);
   } catch (error) {

@@ -74,7 +74,8 @@ function ofTimer({ name }: Extract<FunctionRow, { kind: 'timer' }>): readonly Ri
     case 'sweepOutbox':
       return ['look', 'write', ...voices];
     case 'doChores':
-      return queues.flatMap((queue): Right[] => [`send:${queue}`, `drain:${queue}`]);
+      // Whoever opens the shop looks at what the deployment says of itself.
+      return ['look', ...queues.flatMap((queue): Right[] => [`send:${queue}`, `drain:${queue}`])];
     case 'forgetSeen':
     case 'demoCarrier':
       return ['look', 'write'];

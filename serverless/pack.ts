@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
+import { local } from './aws/runtime.ts';
 import { lambdaBundle, zipped, type Files } from './bundle.ts';
+import { parsed, payloadIn } from './commands.ts';
 import { Complaint } from './complaint.ts';
 import { handlerOf, rows } from './lambda.ts';
 
@@ -50,13 +52,14 @@ export async function prepareLocal({ serviceDir, service }: Serverless, options:
   if (!service.functions[name]) throw new Complaint(`there is no function ${name} in serverless.aws.yml`);
   if (options['path'] !== undefined && options['data'] !== undefined) throw new Complaint('give a payload by --path or by --data, not by both');
   compare(service.functions);
+  // osls would take what is no JSON for a text.
+  if (options['data'] !== undefined) parsed(options['data'], '--data');
+  else await payloadIn((options['path'] = resolve(options['path'] ?? join(serviceDir, 'serverless', 'payloads', 'aws', `${name}.json`))));
   const folder = await unpacked(await lambdaBundle(), join(serviceDir, '.serverless'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   for (const each of Object.values(service.functions)) each.handler = `${relative(serviceDir, folder)}/${each.handler}`;
   // References to what is only there in the cloud; and osls would look there for what they stand for.
-  service.provider.environment = { ADAPTERS: process.env['ADAPTERS'] ?? 'memory', SAMPLE_CATALOGUE: 'off' };
-  if (options['data'] === undefined && options['path'] === undefined) options['path'] = join('serverless', 'payloads', 'aws', `${name}.json`);
-  else if (options['path'] !== undefined && !isAbsolute(options['path'])) options['path'] = resolve(options['path']);
+  service.provider.environment = { ...local, ADAPTERS: process.env['ADAPTERS'] ?? local.ADAPTERS };
 }
 
 async function unpacked(files: Files, below: string): Promise<string> {

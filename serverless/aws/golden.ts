@@ -60,7 +60,8 @@ function requestOf({ name, door, methods, route }: HttpRow): object {
   const { method = methods[0]!, params = {}, body } = asked;
   const template = asked.url ?? (door ? doors[door].path : `/${route}`);
   const [path = '', query = ''] = Object.entries(params).reduce((filled, [key, value]) => filled.replace(`{${key}}`, value), template).split('?');
-  return apiRequest({ method, path, query, params, headers: asked.headers ?? {}, body, routeKey: door ? `${method} ${doors[door].path}` : '$default' });
+  const { cookie, ...headers } = asked.headers ?? {};
+  return apiRequest({ method, path, query, params, headers, body, cookies: cookie?.split('; ') ?? [], routeKey: door ? `${method} ${doors[door].path}` : '$default' });
 }
 
 export interface ApiRequest {

@@ -65,7 +65,7 @@ describe('the package of Azure Functions', function () {
 
   it('has a payload for every function, of one message and of a batch where there can be one, and runs them all', async () => {
     const wanted = functions.flatMap((row) => (isMessage(row) ? [row.name, `${row.name}.batch`] : [row.name]));
-    expect(readdirSync(payloads).map((file) => file.replace(/\.json$/, '')).sort()).to.deep.equal([...wanted].sort());
+    expect(readdirSync(payloads).filter((file) => file !== 'aws').map((file) => file.replace(/\.json$/, '')).sort()).to.deep.equal([...wanted].sort());
     for (const row of rowsInOrder) {
       const outcome = await app.invoke(row.name, payload(row.name));
       expect(outcome.returned, `${row.name}: ${JSON.stringify(outcome)}`).to.equal(true);
