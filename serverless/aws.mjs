@@ -15,9 +15,9 @@ export default class Lambda {
         throw error instanceof Complaint ? new classes.Error(error.message, 'ANYPORT') : error;
       }
     };
-    const isLocal = () => processedInput.commands.join(' ') === 'invoke local';
+    const before = { 'invoke local': run('prepareLocal'), deploy: run('checkDeploy') };
     this.hooks = {
-      initialize: () => (isLocal() ? run('prepareLocal')() : undefined),
+      initialize: () => before[processedInput.commands.join(' ')]?.(),
       'before:package:createDeploymentArtifacts': run('packLambda'),
     };
   }

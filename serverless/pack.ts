@@ -46,6 +46,18 @@ function compare(functions: Serverless['service']['functions']): void {
   for (const { name } of rows) if (!functions[name]) throw new Complaint(`the package has ${name}, which serverless.aws.yml does not have; npm run generate writes it anew`);
 }
 
+const wanted: readonly (readonly [name: string, pattern: RegExp, what: string])[] = [
+  ['ADMIN_TOKEN', /^.{16,}$/, '16 characters or more: it opens the admin API of the shop'],
+  ['DEMO_CARRIER_SECRET', /^.{16,}$/, '16 characters or more: it signs the notices of the demo carrier'],
+  ['AWS_EMAIL_FROM', /^[^\s@<>,;]+@[^\s@<>,;]+$/, 'the address that letters come from'],
+];
+
+/** What becomes a parameter of the stack must be there before anything is asked of the cloud, which would say it last, and less clearly. */
+export async function checkDeploy(_: unknown, __: unknown, env: Readonly<Record<string, string | undefined>> = process.env): Promise<void> {
+  const missing = wanted.filter(([name, pattern]) => !pattern.test(env[name] ?? ''));
+  if (missing.length > 0) throw new Complaint(`to deploy, set ${missing.map(([name, , what]) => `${name} (${what})`).join(' and ')}`);
+}
+
 /** Unpacks the package, points the functions at it, and lets the shop be on this machine: in memory, unless ADAPTERS says otherwise. */
 export async function prepareLocal({ serviceDir, service }: Serverless, options: Options): Promise<void> {
   const name = options['function'] ?? '';

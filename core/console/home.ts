@@ -1,7 +1,7 @@
 import { html, type Html } from '../html.ts';
 import { subscriptions } from '../flow.ts';
 import type { PulseView } from '../operations/events.ts';
-import { channels, lagSecondsMax, lightOfListener, outboxSecondsMax, picture, rateOf, silentSecondsMax, titles } from './picture.ts';
+import { channels, lagSecondsMax, lightOfListener, outboxSecondsMax, picture, rateOf, silentSecondsMax, titleOf } from './picture.ts';
 import { age, chip, count, duration, perMinute, plural, table, timeOf, type PageOf } from './shape.ts';
 
 /** THE FIRST PAGE: the shop at this moment, and what needs a person, most urgent first. What is marked `data-live` is fetched again by the script. */
@@ -131,7 +131,7 @@ function details(pulse: PulseView): Html {
     const light = lightOfListener(pulse, service, channel);
     const rate = rateOf(pulse, found);
     return [
-      html`<strong>${channel}</strong> <span class="quiet">${kind}</span>`, html`${titles[found.from]} → ${titles[service]}`, rate === undefined ? '–' : perMinute(rate),
+      html`<strong>${channel}</strong> <span class="quiet">${kind}</span>`, html`${titleOf(found.from)} → ${titleOf(service)}`, rate === undefined ? '–' : perMinute(rate),
       waitingOn(pulse, channel), reader ? `${count(reader.unhandled)} read, ${duration(reader.lagSeconds)} behind` : kind === 'queue' ? 'a queue cannot be looked into' : 'not read by this process',
       work ? `${count(work.handled)}${work.failed > 0 ? `, ${count(work.failed)} failed` : ''}, ${duration(work.meanSeconds)} each` : 'nothing by this process',
       light ? html`<a href="${light.href}">${chip(light.tone, light.text)}</a>` : chip('good', 'well'),

@@ -83,8 +83,7 @@ export function handsOf(pulse: PulseView, service: ServiceName): string {
       return of('Reserved') > 0 ? `${count(of('Reserved'))} to ship` : `${count(of('Shipped'))} under way`;
     case 'notification':
       return `${count(pulse.letters?.['waiting'] ?? 0)} to send`;
-    case 'product':
-    case 'website':
+    default:
       return ' ';
   }
 }
@@ -100,10 +99,12 @@ interface Plan {
   readonly row: number;
   readonly narrow: boolean;
 }
-const wide: Plan = { width: 900, first: 176, step: 108, head: 88, row: 54, narrow: false };
-const narrow: Plan = { width: 360, first: 34, step: 58.4, head: 84, row: 66, narrow: true };
+/** Between the middles of two columns, when all of them have so much room. */
+const stepIn = (room: number): number => Math.round((room / (services.length - 1)) * 10) / 10;
+const wide: Plan = { width: 900, first: 176, step: Math.min(108, stepIn(620)), head: 88, row: 54, narrow: false };
+const narrow: Plan = { width: 360, first: 34, step: stepIn(292), head: 84, row: 66, narrow: true };
 
-export const titles: Readonly<Record<ServiceName, string>> = { order: 'Order', inventory: 'Inventory', product: 'Product', shipping: 'Shipping', notification: 'Notification', website: 'Website' };
+export const titleOf = (service: ServiceName): string => service[0]!.toUpperCase() + service.slice(1);
 
 /** In the order in which an order goes through them: who speaks first is left. */
 const columns: readonly ServiceName[] = services;
@@ -131,7 +132,7 @@ function station(pulse: PulseView, plan: Plan, service: ServiceName, n: number):
   const light = lightOfService(pulse, service);
   if (plan.narrow) return smallStation(plan, service, n, light);
   const half = plan.step / 2 - 5;
-  return html`<g class="station${light ? ` ${light.tone}` : ''}"><rect x="${x - half}" y="8" width="${half * 2}" height="58" rx="12"/><text class="name" x="${x}" y="33" text-anchor="middle">${titles[service]}</text><text class="hands" x="${x}" y="53" text-anchor="middle">${handsOf(pulse, service)}</text>${lampAt(light, x + half - 6, 10, `${titles[service]}: `)}</g>`;
+  return html`<g class="station${light ? ` ${light.tone}` : ''}"><rect x="${x - half}" y="8" width="${half * 2}" height="58" rx="12"/><text class="name" x="${x}" y="33" text-anchor="middle">${titleOf(service)}</text><text class="hands" x="${x}" y="53" text-anchor="middle">${handsOf(pulse, service)}</text>${lampAt(light, x + half - 6, 10, `${titleOf(service)}: `)}</g>`;
 }
 
 /** At two heights, so that neighbours' names do not meet. */
@@ -139,7 +140,7 @@ function smallStation(plan: Plan, service: ServiceName, n: number, light: Light 
   const x = columnOf(plan, service);
   const y = n % 2 === 0 ? 16 : 46;
   const [at, anchor] = n === 0 ? [2, 'start'] : n === columns.length - 1 ? [plan.width - 2, 'end'] : [x, 'middle'];
-  return html`<g class="station"><line class="life" x1="${x}" x2="${x}" y1="${y + 6}" y2="${plan.head - 16}"/><text class="name" x="${at}" y="${y}" text-anchor="${anchor}">${titles[service]}</text><circle class="node" cx="${x}" cy="${plan.head - 18}" r="5"/>${lampAt(light, x, plan.head - 18, `${titles[service]}: `)}</g>`;
+  return html`<g class="station"><line class="life" x1="${x}" x2="${x}" y1="${y + 6}" y2="${plan.head - 16}"/><text class="name" x="${at}" y="${y}" text-anchor="${anchor}">${titleOf(service)}</text><circle class="node" cx="${x}" cy="${plan.head - 18}" r="5"/>${lampAt(light, x, plan.head - 18, `${titleOf(service)}: `)}</g>`;
 }
 
 function line(pulse: PulseView, plan: Plan, channel: Channel, n: number): Html {
@@ -150,7 +151,7 @@ function line(pulse: PulseView, plan: Plan, channel: Channel, n: number): Html {
   const ends = [...new Set(channel.to)];
   const paths = ends.map((service) => road(from, columnOf(plan, service), y, plan));
   return html`<g class="channel ${channel.kind}${pace}">${legend(pulse, plan, channel, y, rate)}${paths.map((d) => html`<path class="road" d="${d}"/>`)}${pace === '' ? null : paths.map((d) => html`<path class="flow" d="${d}"/>`)}
-<circle class="mouth" cx="${from}" cy="${y}" r="${plan.narrow ? 6 : 7}"/>${ends.map((service) => ear(pulse, plan, channel, service, y))}${lampAt(lightOfSpeaker(pulse, channel.name), from, y, `${titles[channel.from]} on ${channel.name}: `)}</g>
+<circle class="mouth" cx="${from}" cy="${y}" r="${plan.narrow ? 6 : 7}"/>${ends.map((service) => ear(pulse, plan, channel, service, y))}${lampAt(lightOfSpeaker(pulse, channel.name), from, y, `${titleOf(channel.from)} on ${channel.name}: `)}</g>
 `;
 }
 
@@ -169,7 +170,7 @@ function ear(pulse: PulseView, plan: Plan, channel: Channel, service: ServiceNam
   const way = own || x > columnOf(plan, channel.from) ? 1 : -1;
   // A loop comes back from above.
   const shape = own ? `M${x - size} ${y - size}L${x} ${y + size}L${x + size} ${y - size}z` : `M${x - way * size} ${y - size}L${x + way * size} ${y}L${x - way * size} ${y + size}z`;
-  return html`<path class="ear" d="${shape}"/>${lampAt(light, x, y, `${titles[service]} on ${channel.name}: `)}`;
+  return html`<path class="ear" d="${shape}"/>${lampAt(light, x, y, `${titleOf(service)} on ${channel.name}: `)}`;
 }
 
 const lampAt = (light: Light | undefined, x: number, y: number, where: string): Html | null => (light ? lamp(light, x, y, where) : null);

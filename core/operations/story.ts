@@ -189,7 +189,7 @@ function hasHeard(event: EventName, listener: ServiceName, { order, reservation,
 }
 
 /** Whoever keeps no evidence that we know of has heard what it has read past: it has neither parked nor dropped it. */
-const witnesses: ReadonlySet<ServiceName> = new Set(['order', 'notification', 'product', 'shipping', 'inventory', 'website']);
+export const witnesses: ReadonlySet<ServiceName> = new Set(['order', 'notification', 'product', 'shipping', 'inventory', 'website']);
 
 async function deliveriesOf(kernel: Kernel, facts: Facts, said: Said): Promise<(Delivery & Pick<Found, 'at'>)[]> {
   const { from, travels } = events[said.event] as { from: ServiceName; travels: readonly { kind: 'queue' | 'stream'; channel: string; to: readonly ServiceName[] }[] };

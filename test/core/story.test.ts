@@ -5,6 +5,7 @@ import { say } from '../../core/kernel/model.ts';
 import type { AnyService, Kernel } from '../../core/kernel/service.ts';
 import type { StoryView } from '../../core/operations/events.ts';
 import { operations } from '../../core/operations/index.ts';
+import { witnesses } from '../../core/operations/story.ts';
 import { services } from '../../handlers/index.ts';
 import { story as told } from '../../handlers/show.ts';
 import { Defect, PortError, create, encode, isRefusal, partitionOf, timestamp, type AppendFailure, type Message } from '../../ports/index.ts';
@@ -215,7 +216,7 @@ const linesOf = (view: StoryView): string[] => told({ width: 80, colour: false }
 function wrongs(mishap: Mishap, view: StoryView): string[] {
   const lines = linesOf(view);
   const { kind, channel } = mishap.road;
-  const lacks = losersOf(mishap).map((service) => lineOf(service, mishap.event, `${placeOf(mishap)}: ${kind} ${channel}`));
+  const lacks = losersOf(mishap).filter((service) => witnesses.has(service)).map((service) => lineOf(service, mishap.event, `${placeOf(mishap)}: ${kind} ${channel}`));
   return [...lacks.filter((line) => !lines.includes(line)).map((line) => `does not tell ${line.trim()}`), ...groundless(mishap, view).map((each) => `tells without reason ${each}`)];
 }
 

@@ -109,6 +109,16 @@ describe('a cold process of the package', function () {
     for (const source of ['core/website/index.ts', 'core/operations/index.ts', 'core/shipping/index.ts', 'handlers/documents.ts']) expect(packages(app), source).not.to.include(source);
   });
 
+  it('keeps the console, and what signs people in, away from everybody who does not come to it', async () => {
+    const ofConsole = (app: App): string[] => [...packages(app)].filter((name) => /^(handlers\/console\.ts|core\/console\/.*|openid-client|oauth4webapi|jose)$/.test(name));
+    const app = await cold();
+    await answered(app, 'placeOrder', order);
+    expect(ofConsole(app)).to.deep.equal([]);
+    expect((await answered(app, 'consoleSignIn', { url: '/console/sign-in' })).status).to.equal(200);
+    expect(ofConsole(app), 'the console itself').to.include('handlers/console.ts');
+    expect(ofConsole(app), 'loaded when somebody goes to the provider').not.to.include('openid-client');
+  });
+
   it('shows a page without ever loading the brokers', async () => {
     const app = await cold();
     expect((await answered(app, 'homePage', { url: '/' })).status).to.equal(200);
