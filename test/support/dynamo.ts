@@ -12,7 +12,7 @@ export const dynamoPatienceMs = 600_000;
 export const freshDynamoTable = (): string => `t${process.pid}x${++tables}`;
 
 /** DynamoDB on this machine is a program in Java, the one thing that npm does not bring. */
-const hasJava = spawnSync('java', ['-version'], { stdio: 'ignore' }).status === 0;
+export const hasJava = spawnSync('java', ['-version'], { stdio: 'ignore' }).status === 0;
 
 /** Tells a story for which DynamoDB is needed. Where it cannot be told, everybody is to know. */
 export function withDynamo(story: string, tell: () => void): void {
