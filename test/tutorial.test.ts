@@ -12,7 +12,7 @@ import { hasJava } from './support/dynamo.ts';
  */
 const root = fileURLToPath(new URL('..', import.meta.url));
 const text = readFileSync(join(root, 'docs/tutorial.md'), 'utf8');
-const copied = ['.oxlintrc.json', 'package.json', 'tsconfig.json', 'serverless.yml', 'serverless.aws.yml', 'README.md', ...['adapters', 'bench', 'core', 'docs', 'emulator', 'handlers', 'ports', 'scripts', 'serverless', 'test']];
+const copied = ['.oxlintrc.json', 'package.json', 'tsconfig.json', 'serverless.yml', 'serverless.aws.yml', 'README.md', 'adapters', 'bench', 'core', 'docs', 'emulator', 'handlers', 'ports', 'scripts', 'serverless', 'test'];
 
 interface Step {
   readonly path: string;
