@@ -6,8 +6,12 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { openAwsStore } from '../adapters/aws/store.ts';
+import { systemClock } from '../adapters/system/index.ts';
+import { queues, streams } from '../core/flow.ts';
+import { startAws } from '../emulator/aws.ts';
 import { startLaptop, type Laptop } from '../emulator/laptop.ts';
-import { bundle, packed, type Files } from '../serverless/bundle.ts';
+import { bundle, lambdaBundle, packed, type Files } from '../serverless/bundle.ts';
 import { local } from '../serverless/invoke.ts';
 import { must } from '../ports/index.ts';
 import type { Run } from './cold/process.ts';
@@ -32,6 +36,7 @@ export async function benchCold(report: Report): Promise<void> {
     const bench = await prepare(folder);
     await onMemory(report, bench);
     await onAzure(report, bench, laptop);
+    await onAws(report, folder);
   } finally {
     await laptop.close();
     rmSync(folder, { recursive: true, force: true });
@@ -44,15 +49,19 @@ interface Bench {
   readonly ours: string;
   readonly bare: string;
   readonly starter: string;
+  /** Where below serverless/ they are; `payloads` unless told. */
+  readonly payloads?: string;
 }
 
 async function prepare(folder: string): Promise<Bench> {
   const bench = { folder, ours: join(folder, 'ours'), bare: join(folder, 'bare'), starter: join(folder, 'start.cjs') };
   unpack(await bundle(), bench.ours);
   unpack(await packed(join(here, 'cold', 'bare.ts')), bench.bare);
-  await build({ entryPoints: [join(here, 'cold', 'process.ts')], outfile: bench.starter, bundle: true, platform: 'node', format: 'cjs', target: 'node20', logLevel: 'error' });
+  await buildStarter('process.ts', bench.starter);
   return bench;
 }
+
+const buildStarter = (from: string, outfile: string) => build({ entryPoints: [join(here, 'cold', from)], outfile, bundle: true, platform: 'node', format: 'cjs', target: 'node20', logLevel: 'error' });
 
 function unpack(files: Files, folder: string): void {
   for (const [path, bytes] of files) {
@@ -64,16 +73,17 @@ function unpack(files: Files, folder: string): void {
 type Env = Readonly<Record<string, string | undefined>>;
 
 let orders = 0;
-async function once({ folder, starter }: Bench, app: string, name: string, env: Env): Promise<Run> {
+async function once({ folder, starter, payloads = 'payloads' }: Bench, app: string, name: string, env: Env): Promise<Run> {
   const file = join(folder, 'payload.json');
-  writeFileSync(file, payloadOf(name));
-  const { stdout } = await run(process.execPath, [starter, app, name, file], { env: { PATH: process.env['PATH'], ...local, LOG_LEVEL: 'silent', RATE_LIMIT: 'off', ...env } });
+  writeFileSync(file, payloadOf(name, payloads));
+  const quiet = { LOG_LEVEL: 'silent', RATE_LIMIT: 'off', AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' };
+  const { stdout } = await run(process.execPath, [starter, app, name, file], { env: { PATH: process.env['PATH'], ...local, ...quiet, ...env } });
   return JSON.parse(stdout) as Run;
 }
 
 /** As it stands in the repository, but each order is a new one. */
-function payloadOf(name: string): string {
-  const text = readFileSync(join(root, 'serverless', 'payloads', `${name}.json`), 'utf8');
+function payloadOf(name: string, payloads = 'payloads'): string {
+  const text = readFileSync(join(root, 'serverless', payloads, `${name}.json`), 'utf8');
   return text.replace(/"idempotency-key": ".*"/, `"idempotency-key": "cold-${process.pid}-${++orders}"`);
 }
 
@@ -101,6 +111,12 @@ async function onAzure(report: Report, bench: Bench, { broker, tables, email }: 
   const env: Env = { ADAPTERS: 'azure', AZURE_SERVICE_BUS: broker, AZURE_EVENT_HUBS: broker, AZURE_TABLES: tables, AZURE_EMAIL: email };
   for (const name of ['describeProduct', 'receiveStock']) must((await once(bench, bench.ours, name, env)).outcome === '201', `${name} answers 201`);
   await stockBare(tables!);
+  await compare(report, bench, env, 'Azure');
+  for (const name of shown) report(`cold: ${name}`, told(await times(3, () => once(bench, bench.ours, name, env))));
+}
+
+/** An order, taken by ours and by a bare function in turns. */
+async function compare(report: Report, bench: Bench, env: Env, cloud: string): Promise<void> {
   const ours: Run[] = [];
   const bare: Run[] = [];
   for (let round = 0; round < rounds; round++) {
@@ -109,11 +125,30 @@ async function onAzure(report: Report, bench: Bench, { broker, tables, email }: 
     for (const turn of round % 2 === 0 ? turns : turns.reverse()) await turn();
   }
   for (const { outcome } of [...ours, ...bare]) must(outcome === '201', `an order is taken, and not: ${outcome}`);
-  report('cold: an order, on Azure', `${told(ours)}; 600 KB and 100 ms at most`);
+  report(`cold: an order, on ${cloud}`, `${told(ours)}; 600 KB and 100 ms at most`);
   report('cold: the same, by a bare function over the same SDKs', told(bare));
   const ratio = (what: 'answered' | 'work'): string => middleOf(ours.map((each, n) => each[what] / bare[n]![what])).toFixed(2);
   report('cold: ours against the bare one', `${ratio('answered')} x the time, ${ratio('work')} x the processor's  (1.25 x at most)`);
-  for (const name of shown) report(`cold: ${name}`, told(await times(3, () => once(bench, bench.ours, name, env))));
+}
+
+/** On Lambda nothing is left for after the answer, so the brokers' SDKs are loaded before it, by ours and by the bare one. */
+async function onAws(report: Report, place: string): Promise<void> {
+  const names = { prefix: 'anyport', table: 'anyport', queues, streams };
+  const { close, ...servers } = await startAws({ sqs: true, kinesis: true, dynamodb: true, ses: true, names });
+  const env: Env = { ADAPTERS: 'aws', AWS_SQS: servers.sqs, AWS_KINESIS: servers.kinesis, AWS_DYNAMODB: servers.dynamodb, AWS_SES: servers.ses };
+  const folder = join(place, 'lambda');
+  const bench: Bench = { folder, ours: join(folder, 'ours'), bare: join(folder, 'bare'), starter: join(folder, 'start.cjs'), payloads: 'payloads/aws' };
+  try {
+    unpack(await lambdaBundle(), bench.ours);
+    unpack(await packed(join(here, 'cold', 'barelambda.ts')), bench.bare);
+    await buildStarter('lambda.ts', bench.starter);
+    (await openAwsStore({ place: { endpoint: servers.dynamodb! }, table: 'bare', clock: systemClock })).close();
+    for (const name of ['describeProduct', 'receiveStock']) must((await once(bench, bench.ours, name, env)).outcome === '201', `${name} answers 201`);
+    await compare(report, bench, env, 'AWS');
+    for (const name of shown) report(`cold: ${name}, on AWS`, told(await times(3, () => once(bench, bench.ours, name, env))));
+  } finally {
+    await close();
+  }
 }
 
 /** The products of the payload, as the bare function has them. */
