@@ -5,6 +5,8 @@ import { collections } from '../core/flow.ts';
 import { receiveStock } from '../core/inventory/index.ts';
 import { execute } from '../core/kernel/execute.ts';
 import type { Kernel } from '../core/kernel/service.ts';
+import type { MailView } from '../core/notification/events.ts';
+import { notification } from '../core/notification/index.ts';
 import { order } from '../core/order/index.ts';
 import { PlaceOrder, type OrderView } from '../core/order/events.ts';
 import { products } from '../core/product/product.ts';
@@ -31,6 +33,8 @@ export interface ReplayOptions {
 
 export interface Report {
   readonly audit: Audit;
+  /** Uncertain letters of which somebody has looked what became of them. */
+  readonly cleared: number;
   readonly placed: number;
   readonly lines: number;
   readonly cancelled: number;
@@ -56,7 +60,7 @@ export async function replay(options: ReplayOptions): Promise<Report> {
     const begin = performance.now();
     const counts = await placeAll(shop, invoices, progress);
     const result = await untilQuiet(shop);
-    return { ...counts, audit: result, rejected: retail.rejected, seconds: (performance.now() - begin) / 1_000 };
+    return { ...counts, ...result, rejected: retail.rejected, seconds: (performance.now() - begin) / 1_000 };
   } finally {
     await shop.stop();
   }
@@ -144,25 +148,44 @@ async function placeOne(kernel: Kernel, { id, customer, country, lines }: Invoic
 }
 
 /** Waits until nothing is under way any more: nothing waits for anybody, and two looks in a row agree. Then the last look is the audit. */
-async function untilQuiet({ kernel }: Workshop): Promise<Audit> {
+async function untilQuiet({ kernel }: Workshop): Promise<Pick<Report, 'audit' | 'cleared'>> {
   let before = '';
   let patience = 60;
+  let cleared = 0;
   for (;;) {
     // A store that has much to do may give no answer now; it will later.
-    const found = await look(kernel).catch((error: unknown) => {
+    const found = await look(kernel, (count) => (cleared += count)).catch((error: unknown) => {
       if (isTransient(error)) return undefined;
       throw error;
     });
     if (found) {
       const now = JSON.stringify(found);
-      if (now === before && (found.faults.length === 0 || patience-- <= 0)) return found;
+      if (now === before && (found.faults.length === 0 || patience-- <= 0)) return { audit: found, cleared };
       before = now;
     }
     await kernel.clock.sleep(500);
   }
 }
 
-const look = async (kernel: Kernel): Promise<Audit | undefined> => ((await isBusy(kernel)) ? undefined : audit(kernel));
+async function look(kernel: Kernel, clear: (count: number) => void): Promise<Audit | undefined> {
+  if (await isBusy(kernel)) return undefined;
+  clear(await clearLetters(kernel));
+  return audit(kernel);
+}
+
+/**
+ * Where a service for letters tells nobody what became of one (SES, a mail server), those that were under way when a process was killed are uncertain, and a person looks. Here
+ * that is done by the letters that lie on this machine: one that is there was sent, one that is not is sent again.
+ */
+async function clearLetters(kernel: Kernel): Promise<number> {
+  const { mailbox } = kernel.mailer;
+  if (!mailbox) return 0;
+  const asked = { body: undefined, idempotencyKey: undefined, headers: {}, raw: new Uint8Array() };
+  const reply = await notification.answers.listMails(kernel, { ...asked, params: undefined, query: { limit: 200, state: 'uncertain' } });
+  const { items } = ('json' in reply ? reply.json : { items: [] }) as { readonly items: readonly MailView[] };
+  for (const { id } of items) await notification.answers[(await mailbox.read(id)) ? 'resolveMail' : 'retryMail'](kernel, { ...asked, params: { id }, query: undefined });
+  return items.length;
+}
 
 /** A cheap look at rows that say that somebody has to come back. */
 async function isBusy(kernel: Kernel): Promise<boolean> {
@@ -221,7 +244,7 @@ function numberOf(name: string, text: string, min: number, max: number): number 
   return n;
 }
 
-export function reportOf({ audit: found, placed, lines, cancelled, unmatched, refused, rejected, seconds }: Report): string {
+export function reportOf({ audit: found, cleared, placed, lines, cancelled, unmatched, refused, rejected, seconds }: Report): string {
   const rows: [string, string | number][] = [
     ['orders placed', `${placed}  (${lines} lines)`],
     ...Object.entries(found.orders).filter(([, n]) => n > 0).map(([status, n]): [string, number] => [`  ${status.toLowerCase()}`, n]),
@@ -230,6 +253,7 @@ export function reportOf({ audit: found, placed, lines, cancelled, unmatched, re
     ['orders refused', refused],
     ...Object.entries(rejected).filter(([, n]) => n > 0).map(([reason, n]): [string, number] => [`rows rejected: ${reason}`, n]),
     ...Object.entries(found.mails).filter(([, n]) => n > 0).map(([milestone, n]): [string, number] => [`mails: ${milestone}`, n]),
+    ...(cleared === 0 ? [] : [['letters cleared up by a person', cleared] satisfies [string, number]]),
     ['time', `${seconds.toFixed(1)} s  (${(placed / seconds).toFixed(0)} orders/s, ${(lines / seconds).toFixed(0)} lines/s)`],
     ['waiting, parked, dead', `${found.waiting}, ${found.parked}, ${found.dead}`],
     ['audit', found.faults.length === 0 ? `clean: ${found.products} products, every order in one end state, one mail a milestone` : `${found.faults.length} FAULTS`],
