@@ -1,7 +1,7 @@
 import { DynamoDBClient, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { GetRecordsCommand, GetShardIteratorCommand, KinesisClient, ListShardsCommand, PutRecordCommand } from '@aws-sdk/client-kinesis';
 import { SESv2Client, SendEmailCommand } from '@aws-sdk/client-sesv2';
-import { ChangeMessageVisibilityCommand, DeleteMessageCommand, GetQueueAttributesCommand, GetQueueUrlCommand, ReceiveMessageCommand, SQSClient, SendMessageCommand } from '@aws-sdk/client-sqs';
+import { ChangeMessageVisibilityCommand, DeleteMessageCommand, GetQueueAttributesCommand, GetQueueUrlCommand, ReceiveMessageCommand, SQSClient, SendMessageCommand, type Message } from '@aws-sdk/client-sqs';
 import { expect } from 'chai';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -83,10 +83,11 @@ describe('emulator: AWS on a laptop', () => {
     process.kill(Number(readFileSync(join(dir, 'lock'), 'utf8')), 'SIGKILL');
     const third = await start({ ...all, dataDir: dir });
     for (const endpoint of endpointsOf(again)) expect(await listens(endpoint), endpoint).to.equal(false);
-    await until('the held one is free', async () => (await countsOf(third)).held === 0, 12_000);
-    expect(await inQueue(third, async (client, QueueUrl) => (await client.send(new ReceiveMessageCommand({ QueueUrl, MessageSystemAttributeNames: ['ApproximateReceiveCount'] }))).Messages!.map(
-      ({ Body, Attributes }) => [Body, Attributes],
-    ))).to.deep.equal([['held', { ApproximateReceiveCount: '2' }]]);
+    // Only who asks for messages makes the server look whose time is over.
+    let freed: readonly Message[] = [];
+    const take = (client: SQSClient, QueueUrl: string) => client.send(new ReceiveMessageCommand({ QueueUrl, MessageSystemAttributeNames: ['ApproximateReceiveCount'] }));
+    await until('the held one is free', async () => (freed = await inQueue(third, async (...at) => (await take(...at)).Messages ?? [])).length > 0, 12_000);
+    expect(freed.map(({ Body, Attributes }) => [Body, Attributes])).to.deep.equal([['held', { ApproximateReceiveCount: '2' }]]);
     expect(await countsOf(third)).to.deep.equal({ free: 0, held: 1, delayed: 1 });
     expect(await told(third)).to.deep.equal({ messages: [], ...known });
   }).timeout(60_000);
