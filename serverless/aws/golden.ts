@@ -14,7 +14,7 @@ import { rows } from '../lambda.ts';
  */
 export const folder = fileURLToPath(new URL('../payloads/aws/', import.meta.url));
 
-/** Name of the file → its text: one for each function; of what comes in batches, a batch as well. */
+/** Name of the file → its text: one for each function; of what comes in batches, a batch as well, and one with something broken in it. */
 export function golden(): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   const text = (payload: object): string => `${JSON.stringify(payload, undefined, 2)}\n`;
@@ -25,6 +25,7 @@ export function golden(): ReadonlyMap<string, string> {
       const messages = messagesFor(row);
       files.set(`${row.name}.json`, text(batchOf(row, messages.slice(0, 1))));
       files.set(`${row.name}.batch.json`, text(batchOf(row, messages)));
+      files.set(`${row.name}.partial.json`, text(partialOf(row, messages)));
     }
   }
   return files;
@@ -114,6 +115,12 @@ function messagesFor(row: MessageRow): Message[] {
 }
 
 const batchOf = (row: MessageRow, messages: readonly Message[]): object => (row.kind === 'queue' ? sqsBatch(row.queue, messages.map(encode)) : kinesisBatch(row.stream, messages));
+
+/** What nobody can make anything of, between two that are whole; behind those of the batch. */
+function partialOf(row: MessageRow, [one, other]: readonly Message[]): object {
+  if (row.kind === 'queue') return sqsBatch(row.queue, [encode(one!), `{"specversion":"1.0","source":"/${row.queue}","type":`, encode(other!)]);
+  return kinesisBatch(row.stream, [one!, { ...one!, id: 'broken', subject: 'nobody', partitionkey: 'nobody', data: {} }, other!], 1_001);
+}
 
 const md5 = (text: string): string => createHash('md5').update(text).digest('hex');
 

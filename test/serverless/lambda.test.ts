@@ -73,6 +73,16 @@ describe('the package of Lambda', function () {
     expect((await items('listParked')).map(({ reason }) => reason)).to.deep.equal(Array.from({ length: 2 }, () => 'Defect: only a reserved order is shipped'));
   });
 
+  it('handles what is whole in a batch, and sets aside for a person what nobody can make anything of, so that Lambda need not hand it out again', async () => {
+    const count = async (path: string): Promise<number> => (JSON.parse((await answer(path === '/api/parked' ? 'listParked' : 'listDeadLetters', apiRequest({ method: 'GET', path, query: 'limit=200', headers: admin }))).body!) as { items: unknown[] }).items.length;
+    const before = [await count('/api/dead-letters'), await count('/api/parked')];
+    const messageRows = inOrder.filter(isMessage);
+    for (const { name } of messageRows) expect(await app.invoke(name, payload(`${name}.partial`)), name).to.deep.equal(nothingFailed);
+    const after = [await count('/api/dead-letters'), await count('/api/parked')];
+    const rowsOf = (kind: FunctionRow['kind']): number => messageRows.filter((row) => row.kind === kind).length;
+    expect(after.map((number, nth) => number - before[nth]!), 'one a queue, one a listener').to.deep.equal([rowsOf('queue'), rowsOf('stream')]);
+  });
+
   it('takes a signed notice whose bytes come in base64, and refuses one of which a byte has changed', async () => {
     const { body, headers } = payload('takeNotice') as { readonly body: string; readonly headers: Record<string, string> };
     const notice = (bytes: Buffer): Promise<ApiResponse> => answer('takeNotice', { ...(payload('takeNotice') as object), headers, body: bytes.toString('base64'), isBase64Encoded: true });
