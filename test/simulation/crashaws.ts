@@ -2,7 +2,7 @@ import { openAwsQueue, openAwsStream, type AwsQueue, type AwsStream } from '../.
 import { queues, streams } from '../../core/flow.ts';
 import { openLine, type Line } from '../conformance/aws.ts';
 import { dynamoTables } from '../conformance/dynamo.ts';
-import type { Batch } from '../../ports/index.ts';
+import type { Batch, Clock } from '../../ports/index.ts';
 import { createClock } from '../support/clock.ts';
 import { startPeers } from '../support/leapaws.ts';
 import type { Drivers, Ground } from './crashworld.ts';
@@ -33,6 +33,8 @@ export async function openAwsGround(): Promise<Ground> {
   tick();
   await Promise.all([...queues.map((name) => peers.createQueue(`${prefix}-${name}`)), ...streams.map((name) => peers.createStream(`${prefix}-${name}`, shards))]);
   const rows = dynamoTables();
+  /** A pause within a call of the store is over in real time: the world's stands still until the call has ended. */
+  const pausing: Clock = { now: () => clock.now(), sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, Math.min(milliseconds, 50))) };
   /** Polls that wait for something to be said. */
   const waiting = new Set<() => void>();
   let opened: { readonly lines: readonly Line[]; readonly queue: AwsQueue; readonly stream: AwsStream } | undefined;
@@ -98,7 +100,7 @@ export async function openAwsGround(): Promise<Ground> {
       underWay++;
       try {
         const [sqs, kinesis] = [await openLine(peers.sqs), await openLine(peers.kinesis)];
-        const store = await (isFirst ? rows.open(clock) : rows.restart(clock));
+        const store = await (isFirst ? rows.open(pausing) : rows.restart(pausing));
         isFirst = false;
         const queue = await openAwsQueue({ place: { endpoint: sqs.endpoint }, prefix, clock, lockSeconds, patienceSeconds: 5 });
         const stream = await openAwsStream({ place: { endpoint: kinesis.endpoint }, prefix, clock, patienceSeconds: 5 });
