@@ -49,6 +49,15 @@ export function configOf(place: Place, { patienceSeconds = 15, sockets = 64 }: {
 }
 
 /**
+ * Takes out of a client what would try again: with one attempt it has nothing to do, and costs a tenth of a call. Its place stays, since others are told to stand beside it.
+ */
+export function onlyOnce<Client extends { readonly middlewareStack: { add(step: <Next>(next: Next) => Next, options: typeof retries): void } }>(client: Client): Client {
+  client.middlewareStack.add((next) => next, retries);
+  return client;
+}
+const retries = { name: 'retryMiddleware', step: 'finalizeRequest', priority: 'high', override: true } as const;
+
+/**
  * One request, in real time since sockets live in it: it is broken off when so many seconds are over, or when the signal says so, and is `unavailable` then.
  */
 export async function answered<Answer>(what: string, seconds: number, work: (options: { readonly abortSignal: AbortSignal }) => Promise<Answer>, signal?: AbortSignal): Promise<Answer> {

@@ -4,7 +4,7 @@ import {
 } from '@aws-sdk/client-sqs';
 import { setMaxListeners } from 'node:events';
 import { PortError, isPortError, limits, must, type Clock, type Message, type QueueDriver, type Received, type SendOptions } from '../../ports/index.ts';
-import { answered, configOf, isLocal, type Place } from './client.ts';
+import { answered, configOf, isLocal, onlyOnce, type Place } from './client.ts';
 import { awsError } from './errors.ts';
 import { createGatherer } from './gather.ts';
 import { encodedOf, messageOf } from './message.ts';
@@ -53,6 +53,8 @@ interface Entry {
   readonly body: string;
   readonly attributes: Record<string, MessageAttributeValue>;
   readonly delaySeconds: number;
+  /** As SQS counts. */
+  readonly bytes: number;
 }
 
 interface Desk {
@@ -70,7 +72,7 @@ const batchMax = 10;
 /** Of a message and of a batch it is 1 MiB; but a queue may have kept the limit that was the largest until August 2025, and a larger batch is no cheaper. */
 const messageBytesMax = 1_024 * 1_024;
 const batchBytesMax = 256 * 1_024;
-const requestsAtOnce = 8;
+const requestsAtOnce = 16;
 const triesMax = 3;
 const keepMilliseconds = 1_000;
 /** So much sooner than SQS we take a lock for lost. */
@@ -78,7 +80,7 @@ const slackMilliseconds = 500;
 const drainMax = 1_024;
 
 export function openQueueDriver({ place, prefix, clock, lockSeconds = 30, patienceSeconds = 15 }: QueueSettings): AwsQueue {
-  const client = new SQSClient({ ...configOf(place, { patienceSeconds }), useQueueUrlAsEndpoint: !isLocal(place) });
+  const client = onlyOnce(new SQSClient({ ...configOf(place, { patienceSeconds }), useQueueUrlAsEndpoint: !isLocal(place) }));
   /** SQS takes 20. A request costs money, except on this machine, where a wait that nobody waits for had better be short. */
   const pullSecondsMax = isLocal(place) ? 1 : 20;
   const desks = new Map<string, Promise<Desk>>();
@@ -113,7 +115,7 @@ export function openQueueDriver({ place, prefix, clock, lockSeconds = 30, patien
 
   function gatherers(queue: string, url: string): Pick<Desk, 'send' | 'remove'> {
     return {
-      send: createGatherer<Entry>({ max: batchMax, bytesMax: batchBytesMax, bytesOf, atOnce: requestsAtOnce, flush: (entries) => patiently(queue, entries, (some) => sendBatch(queue, url, some)) }),
+      send: createGatherer<Entry>({ max: batchMax, bytesMax: batchBytesMax, bytesOf: ({ bytes }) => bytes, atOnce: requestsAtOnce, flush: (entries) => patiently(queue, entries, (some) => sendBatch(queue, url, some)) }),
       remove: createGatherer<string>({ max: batchMax, bytesMax: Infinity, bytesOf: () => 0, atOnce: requestsAtOnce, flush: (handles) => patiently(queue, handles, (some) => removeBatch(queue, url, some)) }),
     };
   }
@@ -316,8 +318,8 @@ export function openQueueDriver({ place, prefix, clock, lockSeconds = 30, patien
 
 function outgoing(message: Message, { delaySeconds, attempts }: Required<SendOptions>): Entry {
   const { body, attributes } = encodedOf(message);
-  const entry = { body, attributes: attempts === 0 ? attributes : withAttempts(attributes, attempts), delaySeconds: Math.min(limits.delaySecondsMax, Math.ceil(delaySeconds)) };
-  if (bytesOf(entry) > messageBytesMax) throw new PortError('tooLarge', `${message.type} ${message.id} is over ${messageBytesMax} bytes as SQS counts`, { key: message.id });
+  const entry = entryOf(body, attempts === 0 ? attributes : withAttempts(attributes, attempts), Math.min(limits.delaySecondsMax, Math.ceil(delaySeconds)));
+  if (entry.bytes > messageBytesMax) throw new PortError('tooLarge', `${message.type} ${message.id} is over ${messageBytesMax} bytes as SQS counts`, { key: message.id });
   return entry;
 }
 
@@ -325,13 +327,13 @@ const withAttempts = (attributes: Record<string, MessageAttributeValue>, attempt
   ...attributes, [attemptsAttribute]: { DataType: 'Number', StringValue: String(attempts) },
 });
 
-/** As SQS counts: the body, and of every attribute its name, type and value. */
-function bytesOf({ body, attributes }: Entry): number {
+/** SQS counts the body, and of every attribute its name, type and value. */
+function entryOf(body: string, attributes: Entry['attributes'], delaySeconds: number): Entry {
   let bytes = Buffer.byteLength(body);
   for (const [name, { DataType = '', StringValue = '', BinaryValue }] of Object.entries(attributes)) {
     bytes += Buffer.byteLength(name + DataType + StringValue) + (BinaryValue?.length ?? 0);
   }
-  return bytes;
+  return { body, attributes, delaySeconds, bytes };
 }
 
 const attributesMax = 10;
@@ -341,7 +343,7 @@ function returnedOf({ Body = '', MessageAttributes = {}, Attributes }: SqsMessag
   const { [attemptsAttribute]: earlier, ...others } = MessageAttributes;
   const receipts = Number(Attributes?.ApproximateReceiveCount ?? 1) - 1;
   const kept = Object.entries(others).slice(0, attributesMax - 1).map(([name, { DataType, StringValue, BinaryValue }]) => [name, BinaryValue ? { DataType, BinaryValue } : { DataType, StringValue }] as const);
-  return { body: Body, attributes: withAttempts(Object.fromEntries(kept), attemptsOf(earlier?.StringValue, String(receipts))), delaySeconds: 0 };
+  return entryOf(Body, withAttempts(Object.fromEntries(kept), attemptsOf(earlier?.StringValue, String(receipts))), 0);
 }
 
 function receivedOf(held: Held): Received {

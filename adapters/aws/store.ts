@@ -5,7 +5,7 @@ import {
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { Defect, Invalid, PortError, isPortError, must, type Clock, type RawRow, type RawWrite, type StoreDriver } from '../../ports/index.ts';
-import { answered, checkedPlace, configOf, isLocal, type Place } from './client.ts';
+import { answered, checkedPlace, configOf, isLocal, onlyOnce, type Place } from './client.ts';
 import { awsError, nameOf } from './errors.ts';
 import { tableOf } from './table.ts';
 
@@ -40,7 +40,7 @@ export async function openAwsStore({ place: wished, table: TableName, clock, pat
   const place = checkedPlace(wished);
   const patienceSeconds = patience ?? (isLocal(place) ? 60 : 15);
   if (!/^[\w.-]{3,255}$/.test(TableName)) throw new Invalid('a table has a name of 3 to 255 letters, digits, _, - and .');
-  const client = new DynamoDBClient(configOf(place, { patienceSeconds }));
+  const client = onlyOnce(new DynamoDBClient(configOf(place, { patienceSeconds })));
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
 

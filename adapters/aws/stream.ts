@@ -5,7 +5,7 @@ import {
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { PortError, encode, isPortError, type AppendFailure, type Batch, type Clock, type Message, type ReadOptions, type StreamDriver, type StreamEvent } from '../../ports/index.ts';
-import { answered, configOf, isLocal, type Place } from './client.ts';
+import { answered, configOf, isLocal, onlyOnce, type Place } from './client.ts';
 import { awsError, nameOf } from './errors.ts';
 import { keyOf, messageOf, nativeOf } from './message.ts';
 import { parsedPosition, positionOf, type Position } from './position.ts';
@@ -80,7 +80,7 @@ const skewMilliseconds = 300_000;
 const retentionFreshMilliseconds = 60_000;
 
 export function openStreamDriver({ place, prefix, clock, patienceSeconds = 15, paceMilliseconds = isLocal(place) ? 0 : 210, pollMilliseconds = isLocal(place) ? 50 : 1_000 }: StreamSettings): AwsStream {
-  const client = new KinesisClient(configOf(place, { patienceSeconds }));
+  const client = onlyOnce(new KinesisClient(configOf(place, { patienceSeconds })));
   const courses = new Map<string, Course>();
   const closing = new AbortController();
   setMaxListeners(0, closing.signal);
