@@ -1,6 +1,7 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import type { BrowserContext } from 'playwright-core';
 import { collections } from '../core/flow.ts';
 import { startLocal } from '../handlers/local.ts';
@@ -9,8 +10,14 @@ import { create, key, partitionOf, replace, type Collection, type Message } from
 import { openBrowser } from './support/browser.ts';
 import { client, eventually } from './support/client.ts';
 
-/** `npm run screenshots`: every page of the shop and of the console, on desktop and phone, light and dark, into screenshots/. */
-const target = 'screenshots';
+/**
+ * `npm run screenshots`: every page of the shop and of the console, on desktop and phone, light and dark. Whole ones go into `screenshots/`; a sheet of each page with its four
+ * looks goes with an index of them all into `docs/pictures/`, where the README shows them. `--into FOLDER` puts both there; `--only NAME,NAME` makes those pages alone.
+ */
+const { values: wished } = parseArgs({ options: { into: { type: 'string' }, only: { type: 'string' } } });
+const target = wished.into ?? 'screenshots';
+const gallery = wished.into ?? join('docs', 'pictures');
+const only = wished.only?.split(',');
 const folder = await mkdtemp(join(tmpdir(), 'anyport-'));
 const shop = await startLocal(parseSettings({ PORT: '0', DATA_DIR: folder, LOG_LEVEL: 'error', ADMIN_TOKEN: 'a-token-for-the-pictures', DEMO_CARRIER_DELIVERS_AFTER_SECONDS: '1' }));
 const api = client(shop.url, shop.adminToken);
@@ -99,8 +106,9 @@ async function signIn(context: BrowserContext): Promise<void> {
   await page.close();
 }
 
-await letHourPass();
-await mkdir(target, { recursive: true });
+const isConsoleWished = only === undefined || only.some((name) => name.startsWith('console-') && name !== 'console-sign-in');
+if (isConsoleWished) await letHourPass();
+for (const place of [target, gallery]) await mkdir(place, { recursive: true });
 const browser = await openBrowser();
 const looks = Object.entries({ desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } }).flatMap(([size, viewport]) => (['light', 'dark'] as const).map((colorScheme) => ({ size, viewport, colorScheme })));
 type Look = (typeof looks)[number];
@@ -110,6 +118,7 @@ async function shoot({ size, viewport, colorScheme }: Look, shown: Record<string
   await prepare(context);
   const page = await context.newPage();
   for (const [name, path] of Object.entries(shown)) {
+    if (!isWished(name)) continue;
     await page.goto(path);
     await page.screenshot({ path: join(target, `${name}-${size}-${colorScheme}.png`), fullPage: !['catalogue', 'console-orders', 'console-products'].includes(name) });
   }
@@ -125,15 +134,52 @@ async function fillBasket(context: BrowserContext): Promise<void> {
   await page.close();
 }
 
-for (const look of looks) await shoot(look, pages, fillBasket);
-for (const look of looks) await shoot(look, { 'console-sign-in': '/console/sign-in' }, async () => {});
-for (const look of looks) await shoot(look, { 'console-well': '/console' }, signIn);
-await troubleComes();
-const shownInConsole = await consolePages();
-for (const look of looks) await shoot(look, shownInConsole, signIn);
-await actsAreDone();
-for (const look of looks) await shoot(look, { 'console-acts': '/console/acts' }, signIn);
+
+// ---------------------------------------------------------------- sheets
+
+/** The upper part of each look, side by side. */
+async function drawSheet(name: string): Promise<void> {
+  const context = await browser.newContext({ viewport: { width: 868, height: 300 }, deviceScaleFactor: 1.5 });
+  const page = await context.newPage();
+  const files = await Promise.all(looks.map(async ({ size, colorScheme }) => ({ size, data: (await readFile(join(target, `${name}-${size}-${colorScheme}.png`))).toString('base64') })));
+  files.sort((a, b) => Number(a.size === 'phone') - Number(b.size === 'phone'));
+  const [light, dark, smallLight, smallDark] = files.map(({ size, data }) => `<img class="${size}" src="data:image/png;base64,${data}">`);
+  await page.setContent(`<!doctype html><style>
+    body { margin: 0; padding: 8px; display: grid; grid-template-columns: 640px 204px; gap: 8px; background: #8a8f98 }
+    img { height: 440px; object-fit: cover; object-position: top; border-radius: 6px } .desktop { width: 640px } .phone { width: 204px }
+  </style>${light}${smallLight}${dark}${smallDark}`);
+  await page.screenshot({ path: join(gallery, `${name}.jpg`), type: 'jpeg', quality: 70, fullPage: true });
+  await context.close();
+}
+
+const isWished = (name: string): boolean => only === undefined || only.includes(name);
+const wishes = (shown: Record<string, string>): string[] => Object.keys(shown).filter(isWished);
+const made: string[] = [];
+async function shootAll(shown: Record<string, string>, prepare: (context: BrowserContext) => Promise<void>): Promise<void> {
+  if (wishes(shown).length === 0) return;
+  for (const look of looks) await shoot(look, shown, prepare);
+  for (const name of wishes(shown)) await drawSheet(name);
+  made.push(...wishes(shown));
+}
+
+await shootAll(pages, fillBasket);
+await shootAll({ 'console-sign-in': '/console/sign-in' }, async () => {});
+if (isConsoleWished) {
+  await shootAll({ 'console-well': '/console' }, signIn);
+  await troubleComes();
+  await shootAll(await consolePages(), signIn);
+  await actsAreDone();
+  await shootAll({ 'console-acts': '/console/acts' }, signIn);
+}
 await browser.close();
 await shop.stop();
 await rm(folder, { recursive: true });
-console.log(`Pictures of ${Object.keys(pages).length + Object.keys(shownInConsole).length + 3} pages are in ${target}/`);
+const unknown = only?.filter((name) => !made.includes(name)) ?? [];
+if (unknown.length > 0) {
+  console.error(`there is no page called ${unknown.join(', ')}`);
+  process.exitCode = 1;
+}
+const titled = (name: string): string => name.replace(/^console-/, 'console: ').replaceAll('-', ' ');
+const index = ['# Every page', '', 'On desktop and phone, light and dark, as `npm run screenshots` has seen them. The upper part of each; that command keeps them whole in `screenshots/`.', ''];
+if (only === undefined || wished.into !== undefined) await writeFile(join(gallery, 'README.md'), [...index, ...made.flatMap((name) => [`## ${titled(name)}`, '', `![${titled(name)}](${name}.jpg)`, ''])].join('\n'));
+console.log(`Pictures of ${made.length} pages are in ${target}/${gallery === target ? '' : `, and a sheet of each in ${gallery}/`}`);

@@ -3,7 +3,7 @@ import { script } from './script.ts';
 
 /** What browsers fetch beside the pages, under `/assets/`. */
 export const assets: ReadonlyMap<string, { readonly type: string; readonly body: string }> = new Map([
-  ['app.css', { type: 'text/css; charset=utf-8', body: css }],
+  ['app.css', { type: 'text/css; charset=utf-8', body: String(css) }],
   ['app.js', { type: 'text/javascript; charset=utf-8', body: script }],
   [
     'icon.svg',

@@ -1,6 +1,7 @@
 import { html, type Html } from '../html.ts';
 import type { Kernel, Reply } from '../kernel/service.ts';
 import { readBasket, unitsIn } from './basket.ts';
+import { css } from './css.ts';
 import { fallbackLocale } from './locale.ts';
 
 /** What all pages have in common: the frame with its landmarks, the error page, and the small pieces that several pages show. */
@@ -10,6 +11,8 @@ export interface Around {
   /** Units in the basket; unknown on error pages. */
   readonly units?: number;
   readonly mailbox?: boolean;
+  /** Whether he comes from elsewhere. Then the stylesheet is in the page, so that its first paint waits for no second request; within the shop it is the one that the browser keeps. */
+  readonly arrives?: boolean;
 }
 
 export interface PageOf {
@@ -23,14 +26,15 @@ export interface PageOf {
 export type Headers = Readonly<Record<string, string | undefined>>;
 
 export function around(kernel: Kernel, headers: Headers): Around {
-  return { shopName: kernel.settings.shopName, units: unitsIn(readBasket(headers['cookie'])), mailbox: kernel.mailer.mailbox !== undefined };
+  const arrives = ['none', 'cross-site', 'same-site'].includes(headers['sec-fetch-site'] ?? '');
+  return { shopName: kernel.settings.shopName, units: unitsIn(readBasket(headers['cookie'])), mailbox: kernel.mailer.mailbox !== undefined, arrives };
 }
 
 /**
  * The policy of referrers stands in the page as well: within the shop the browser says where a form comes from (its Origin would be `null` otherwise),
  * to others nothing.
  */
-export function frame({ shopName, units, mailbox }: Around, { title, main, q, head }: PageOf): Html {
+export function frame({ shopName, units, mailbox, arrives }: Around, { title, main, q, head }: PageOf): Html {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -41,7 +45,7 @@ export function frame({ shopName, units, mailbox }: Around, { title, main, q, he
 <meta name="theme-color" content="#f7f5f0" media="(prefers-color-scheme: light)">
 <meta name="theme-color" content="#151614" media="(prefers-color-scheme: dark)">
 <title>${title === shopName ? title : `${title} · ${shopName}`}</title>
-<link rel="stylesheet" href="/assets/app.css">
+${arrives ? html`<style>${css}</style>` : html`<link rel="stylesheet" href="/assets/app.css">`}
 <link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
 <script src="/assets/app.js" defer></script>
 ${head}

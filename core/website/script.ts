@@ -11,10 +11,12 @@ const pageOf = async (response) => new DOMParser().parseFromString(await respons
 
 // ---- times, in the reader's own zone
 
-const today = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
-const longAgo = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 function localTimes(root) {
-  for (const time of root.querySelectorAll('time[datetime]')) {
+  const times = root.querySelectorAll('time[datetime]');
+  if (times.length === 0) return; // to make a format takes longer than all else here, and it would hold up the first paint
+  const today = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+  const longAgo = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+  for (const time of times) {
     const date = new Date(time.dateTime);
     time.textContent = (date.toDateString() === new Date().toDateString() ? today : longAgo).format(date);
   }
@@ -167,4 +169,8 @@ async function follow(live) {
 const live = document.querySelector('[data-live]');
 if (live) follow(live);
 localTimes(document);
+
+// ---- the stylesheet, which came with the first page: the next one looks for it in the browser
+
+if (document.querySelector('style')) addEventListener('load', () => fetch('/assets/app.css').catch(() => {}));
 `;
