@@ -70,7 +70,7 @@ describe('Processes that share a shop in Azure', function () {
     const place = (n: number): Promise<OrderView> =>
       eventually(async () => {
         const answer = await up[n % up.length]!.api.post('/api/orders', basket(['MUG', 1], ['LAMP', 2]), { 'idempotency-key': `order-${n}` });
-        if (answer.status !== 201) throw new Error(`an order was answered with ${answer.status}`);
+        if (answer.status !== 201) throw new Error(`an order was answered with ${answer.status}: ${JSON.stringify(answer.body)}`);
         return answer.body as OrderView;
       }, 60);
     const some = (from: number, count: number): Promise<OrderView[]> => Promise.all(Array.from({ length: count }, (_, n) => place(from + n)));

@@ -152,7 +152,8 @@ describe('what the emulator keeps', () => {
       await until('some are sent', () => accepted.length > goal);
       child.kill('SIGKILL');
       await sending;
-      await bus.close();
+      // The SDK can wait for ever for the answer of one that is gone.
+      await Promise.race([bus.close().catch(() => undefined), new Promise((resolve) => setTimeout(resolve, 1_000))]);
     }
     const { child, connectionString } = await command();
     const bus = busOf(connectionString);
