@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
-import { css } from '../core/website/css.ts';
 import { errorPage } from '../core/website/pages.ts';
 import { Invalid, isPortError, isTransient, type Complaint } from '../ports/index.ts';
 
@@ -28,19 +27,23 @@ export interface Fault {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** The one style that a page may have in itself: the stylesheet of the shop, to the letter. */
-const ownStyle = `'sha256-${createHash('sha256').update(String(css)).digest('base64')}'`;
-
 /** By hand: helmet's defaults would send browsers on http://localhost to https, and allow inline styles. Order ids are capabilities, so no referrer is ever sent. */
 const securityHeaders = {
   'content-security-policy':
-    `default-src 'none'; style-src 'self' ${ownStyle}; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'`,
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
   'x-frame-options': 'DENY',
 } as const;
+
+/** The policy of a page with one style in itself: that alone is let in, by its hash (https://www.w3.org/TR/CSP3/#framework-directive-source-list). */
+export function policyFor(style: string | undefined): Readonly<Record<string, string>> {
+  if (style === undefined) return {};
+  const hash = createHash('sha256').update(style).digest('base64');
+  return { 'content-security-policy': securityHeaders['content-security-policy'].replace("style-src 'self'", `style-src 'self' 'sha256-${hash}'`) };
+}
 
 /** Nobody keeps it, unless the headers say otherwise. */
 export function answer(status: number, type: string | undefined, body: string | Uint8Array, headers: Readonly<Record<string, string>> = {}): HttpAnswer {

@@ -7,7 +7,7 @@ import { recorded } from '../core/kernel/acts.ts';
 import { metersOf } from '../core/kernel/meters.ts';
 import type { AnyService, Kernel, Reply, Service } from '../core/kernel/service.ts';
 import { Invalid, isRefusal, must, type Begun, type Complaint, type Span } from '../ports/index.ts';
-import { answer, errorAnswer, faultOf, htmlType, jsonType, type ErrorPage, type Fault, type HttpAnswer } from './answer.ts';
+import { answer, errorAnswer, faultOf, htmlType, jsonType, policyFor, type ErrorPage, type Fault, type HttpAnswer } from './answer.ts';
 import { limiter, networkOf, type Allowance, type Limiter } from './limit.ts';
 import type { OidcSettings } from './settings.ts';
 
@@ -158,7 +158,7 @@ function answerOf(say: Say, reply: Reply, kernel: Kernel): HttpAnswer {
   const { status } = reply;
   const headers = 'headers' in reply ? reply.headers : undefined;
   if ('json' in reply) return answer(status, jsonType, JSON.stringify(reply.json), headers);
-  if ('html' in reply) return answer(status, htmlType, reply.html, headers);
+  if ('html' in reply) return answer(status, htmlType, reply.html, { ...headers, ...policyFor(reply.style) });
   if ('text' in reply) return answer(status, reply.type, reply.text);
   if ('stream' in reply) return { ...answer(204, undefined, ''), stream: { type: reply.type, events: reply.stream } };
   return answer(status, undefined, '', headers);

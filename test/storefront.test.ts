@@ -128,6 +128,33 @@ function tellStorefront(adapters: string): void {
       expect(await page.locator('h1').innerText()).to.match(/We have your order|Packed up|On its way|Delivered/);
     });
 
+    it('paints a first visit from a single answer, with its style, however long all else takes', async () => {
+      await visit();
+      await page.route('**/assets/**', () => undefined); // asked for, and never answered
+      for (const path of ['/', '/products/22197', '/basket']) {
+        await page.goto(path, { waitUntil: 'commit' });
+        const painted = await page.evaluate(`new Promise((resolve) => {
+          new PerformanceObserver((list) => { if (list.getEntriesByName('first-contentful-paint').length > 0) resolve(true); }).observe({ type: 'paint', buffered: true });
+          setTimeout(() => resolve(false), 20000);
+        })`);
+        expect(painted, path).to.equal(true);
+        expect(await page.evaluate('getComputedStyle(document.querySelector("header > .wide")).display'), path).to.equal('grid');
+      }
+    });
+
+    it('sends less than 50 KB to who comes first, the stylesheet for the next page included, which does not send it again', async () => {
+      await visit();
+      const sent = async (): Promise<[string, number][]> => JSON.parse(await page.evaluate('JSON.stringify(["navigation", "resource"].flatMap((type) => performance.getEntriesByType(type)).map(({ name, transferSize }) => [new URL(name).pathname, transferSize]))'));
+      await page.goto('/', { waitUntil: 'networkidle' });
+      const first = await sent();
+      expect(first.map(([path]) => path).filter((path) => path !== '/assets/icon.svg')).to.have.members(['/', '/assets/app.js', '/assets/app.css']);
+      expect(first.reduce((sum, [, bytes]) => sum + bytes, 0)).to.be.within(1_000, 50_000);
+      await page.click('.tile h2 a');
+      await page.waitForURL(/products/, { waitUntil: 'networkidle' });
+      const next = new Map(await sent());
+      expect(next.get('/assets/app.css'), 'only that it is still the same').to.be.within(0, 1_000);
+    });
+
     it('fits a phone: nothing is wider than the screen', async () => {
       await visit({ viewport: { width: 360, height: 740 } });
       await toCheckout('bag');

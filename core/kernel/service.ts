@@ -46,7 +46,8 @@ export interface AnyService {
 /** The answer of a door: JSON, a page, text of a type, text that goes on (on hosts that cannot do that: 204), or nothing. A `Refusal` becomes a problem (RFC 9457). */
 export type Reply =
   | { readonly status: number; readonly json: unknown; readonly headers?: Readonly<Record<string, string>> }
-  | { readonly status: number; readonly html: string; readonly headers?: Readonly<Record<string, string>> }
+  /** `style`: the one stylesheet that stands in the page, to the letter; the host lets the browser take that and no other. */
+  | { readonly status: number; readonly html: string; readonly style?: string; readonly headers?: Readonly<Record<string, string>> }
   | { readonly status: number; readonly text: string; readonly type: string }
   | { readonly status: number; readonly stream: (signal: AbortSignal) => AsyncIterable<string>; readonly type: string }
   | { readonly status: number; readonly headers?: Readonly<Record<string, string>> }

@@ -4,13 +4,14 @@ import type { AnyService, Kernel, Reply, Service } from '../kernel/service.ts';
 import type { MailView } from '../notification/events.ts';
 import type { OrderView } from '../order/events.ts';
 import { Sku, quantityMax } from '../shapes.ts';
-import { basketCookie, changed, readBasket, type Basket } from './basket.ts';
+import { basketCookie, changed, readBasket, unitsIn, type Basket } from './basket.ts';
 import { catalogueOf, putProduct, relatedTo, searched, showChanges } from './catalogue.ts';
+import { css } from './css.ts';
 import { fieldsOf, isForeign } from '../forms.ts';
 import { localeOf } from './locale.ts';
 import { letterPage, mailboxPage } from './mailbox.ts';
 import { isNews, newsOf } from './news.ts';
-import { around, errorPage, page, type Headers, type PageOf } from './pages.ts';
+import { errorPage, page, type Around, type PageOf } from './pages.ts';
 import { cataloguePage, productPage, wishOf } from './shelves.ts';
 import { basketPage, checkoutPage, detailsOf, fieldNames, notSold, oneCurrency, priced, totalText, type Complaints, type Details, type Typed } from './till.ts';
 import { orderPage } from './tracking.ts';
@@ -77,6 +78,14 @@ export const website: Service<'website'> = {
 async function recentMails(kernel: Kernel, mailbox: Mailbox): Promise<MailView[]> {
   const orders = [...new Set(mailbox.recent().map((letter) => letter.slice(0, letter.indexOf('.'))))];
   return (await Promise.all(orders.map((orderId) => kernel.published.mails({ limit: 10, orderId })))).flatMap(({ items }) => items);
+}
+
+type Headers = Readonly<Record<string, string | undefined>>;
+
+/** Who comes from elsewhere gets the stylesheet in the page, so that its first paint waits for no second request; within the shop it is the one that the browser keeps. */
+function around(kernel: Kernel, headers: Headers): Around {
+  const arrives = ['none', 'cross-site', 'same-site'].includes(headers['sec-fetch-site'] ?? '');
+  return { shopName: kernel.settings.shopName, units: unitsIn(readBasket(headers['cookie'])), mailbox: kernel.mailer.mailbox !== undefined, ...(arrives ? { style: css } : {}) };
 }
 
 const localeIn = (headers: Headers): string => localeOf(headers['accept-language']);

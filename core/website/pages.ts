@@ -1,7 +1,5 @@
 import { html, type Html } from '../html.ts';
-import type { Kernel, Reply } from '../kernel/service.ts';
-import { readBasket, unitsIn } from './basket.ts';
-import { css } from './css.ts';
+import type { Reply } from '../kernel/service.ts';
 import { fallbackLocale } from './locale.ts';
 
 /** What all pages have in common: the frame with its landmarks, the error page, and the small pieces that several pages show. */
@@ -11,8 +9,8 @@ export interface Around {
   /** Units in the basket; unknown on error pages. */
   readonly units?: number;
   readonly mailbox?: boolean;
-  /** Whether he comes from elsewhere. Then the stylesheet is in the page, so that its first paint waits for no second request; within the shop it is the one that the browser keeps. */
-  readonly arrives?: boolean;
+  /** The stylesheet, if it is to stand in the page. */
+  readonly style?: Html;
 }
 
 export interface PageOf {
@@ -23,18 +21,11 @@ export interface PageOf {
   readonly head?: Html;
 }
 
-export type Headers = Readonly<Record<string, string | undefined>>;
-
-export function around(kernel: Kernel, headers: Headers): Around {
-  const arrives = ['none', 'cross-site', 'same-site'].includes(headers['sec-fetch-site'] ?? '');
-  return { shopName: kernel.settings.shopName, units: unitsIn(readBasket(headers['cookie'])), mailbox: kernel.mailer.mailbox !== undefined, arrives };
-}
-
 /**
  * The policy of referrers stands in the page as well: within the shop the browser says where a form comes from (its Origin would be `null` otherwise),
  * to others nothing.
  */
-export function frame({ shopName, units, mailbox, arrives }: Around, { title, main, q, head }: PageOf): Html {
+export function frame({ shopName, units, mailbox, style }: Around, { title, main, q, head }: PageOf): Html {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -45,7 +36,7 @@ export function frame({ shopName, units, mailbox, arrives }: Around, { title, ma
 <meta name="theme-color" content="#f7f5f0" media="(prefers-color-scheme: light)">
 <meta name="theme-color" content="#151614" media="(prefers-color-scheme: dark)">
 <title>${title === shopName ? title : `${title} · ${shopName}`}</title>
-${arrives ? html`<style>${css}</style>` : html`<link rel="stylesheet" href="/assets/app.css">`}
+${style ? html`<style>${style}</style>` : html`<link rel="stylesheet" href="/assets/app.css">`}
 <link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
 <script src="/assets/app.js" defer></script>
 ${head}
@@ -79,7 +70,7 @@ const lens = html`<svg class="line" viewBox="0 0 20 20" aria-hidden="true" focus
 const bag = html`<svg class="line" viewBox="0 0 20 20" aria-hidden="true" focusable="false"><path d="M4 7h12l1 10.5H3zM7 9V6a3 3 0 0 1 6 0v3"/></svg>`;
 
 export function page(status: number, around: Around, content: PageOf, headers: Readonly<Record<string, string>> = {}): Reply {
-  return { status, html: String(frame(around, content)), headers };
+  return { status, html: String(frame(around, content)), headers, ...(around.style ? { style: String(around.style) } : {}) };
 }
 
 /** For whoever answers when no page can. */

@@ -99,6 +99,20 @@ describe('website', () => {
     });
   });
 
+  describe('the stylesheet', () => {
+    it('is in the page for who comes from elsewhere, and kept by the browser for who is in the shop or does not say', async () => {
+      const { kernel } = await shop();
+      const linked = '<link rel="stylesheet" href="/assets/app.css">';
+      const inside = `<style>${assets.get('app.css')!.body}</style>`;
+      for (const [site, has, hasNot] of [['none', inside, linked], ['cross-site', inside, linked], ['same-site', inside, linked], ['same-origin', linked, '<style'], [undefined, linked, '<style']] as const) {
+        for (const door of ['homePage', 'basketPage'] as const) {
+          const text = htmlOf(await answers[door]!(kernel, { ...request, query: {}, headers: site === undefined ? {} : { 'sec-fetch-site': site } } as never));
+          expect(text, `${door} ${site}`).to.include(has).and.not.to.include(hasNot);
+        }
+      }
+    });
+  });
+
   describe('catalogue', () => {
     it('keeps the newest version of each product, in whatever order they come and however often', async () => {
       const { kernel, ...w } = await world();
