@@ -22,6 +22,8 @@ function tellStorefront(adapters: string): void {
     let context: BrowserContext;
     let page: Page;
     const complaints: string[] = [];
+    /** What has nothing to do with a family is told of one. */
+    const once = (story: string, tell: () => Promise<void>): void => void (adapters === 'embedded' && it(story, tell));
 
     before(async () => {
       folder = await mkdtemp(join(tmpdir(), 'anyport-'));
@@ -88,7 +90,7 @@ function tellStorefront(adapters: string): void {
       expect(await page.locator('main').innerText()).to.include('Dear Anna Bell');
     });
 
-    it('shows what is wrong beside the field and keeps what was typed', async () => {
+    once('shows what is wrong beside the field and keeps what was typed', async () => {
       await visit();
       await toCheckout('heart');
       await fill({ ...anna, email: 'anna@nowhere' });
@@ -116,7 +118,7 @@ function tellStorefront(adapters: string): void {
       await page.waitForSelector('h1:has-text("Cancelled")');
     });
 
-    it('works without script, from the shelf to the order', async () => {
+    once('works without script, from the shelf to the order', async () => {
       await visit({ javaScriptEnabled: false });
       await page.goto('/');
       await page.click('.tile >> nth=0 >> button.add');
@@ -128,7 +130,7 @@ function tellStorefront(adapters: string): void {
       expect(await page.locator('h1').innerText()).to.match(/We have your order|Packed up|On its way|Delivered/);
     });
 
-    it('paints a first visit from a single answer, with its style, however long all else takes', async () => {
+    once('paints a first visit from a single answer, with its style, however long all else takes', async () => {
       await visit();
       await page.route('**/assets/**', () => undefined); // asked for, and never answered
       for (const path of ['/', '/products/22197', '/basket']) {
@@ -142,7 +144,7 @@ function tellStorefront(adapters: string): void {
       }
     });
 
-    it('sends less than 50 KB to who comes first, the stylesheet for the next page included, which does not send it again', async () => {
+    once('sends less than 50 KB to who comes first, the stylesheet for the next page included, which does not send it again', async () => {
       await visit();
       const sent = async (): Promise<[string, number][]> => JSON.parse(await page.evaluate('JSON.stringify(["navigation", "resource"].flatMap((type) => performance.getEntriesByType(type)).map(({ name, transferSize }) => [new URL(name).pathname, transferSize]))'));
       await page.goto('/', { waitUntil: 'networkidle' });
@@ -155,7 +157,7 @@ function tellStorefront(adapters: string): void {
       expect(next.get('/assets/app.css'), 'only that it is still the same').to.be.within(0, 1_000);
     });
 
-    it('fits a phone: nothing is wider than the screen', async () => {
+    once('fits a phone: nothing is wider than the screen', async () => {
       await visit({ viewport: { width: 360, height: 740 } });
       await toCheckout('bag');
       for (const path of ['/', '/basket', '/checkout', '/mailbox']) {
@@ -178,7 +180,7 @@ function tellStorefront(adapters: string): void {
       expect(await page.locator(`a[href="/mailbox/${id}.confirmation"]`).count()).to.equal(1);
     });
 
-    it('speaks in its own voice when something is not there', async () => {
+    once('speaks in its own voice when something is not there', async () => {
       await visit();
       const answer = await page.goto('/products/NO-SUCH');
       expect(answer?.status()).to.equal(404);
