@@ -13,7 +13,7 @@ const mark = randomUUID(); // no test can print the line with which a file ends
 /** Those that take long begin first, so that no core idles at the end. */
 const long = [
   'test/simulation/crash.test.ts', 'test/conformance/index.test.ts', 'test/conformance/mutants.test.ts', 'test/simulation/simulate.test.ts',
-  'test/storefront.test.ts', 'test/matrix.test.ts', 'test/tutorial.test.ts', 'test/console.test.ts', 'test/hosts.test.ts',
+  'test/commands.test.ts', 'test/storefront.test.ts', 'test/matrix.test.ts', 'test/tutorial.test.ts', 'test/console.test.ts', 'test/hosts.test.ts', 'test/serverless/lambda.test.ts',
   'test/conformance/azure.test.ts', 'test/conformance/aws.test.ts', 'test/emulator/aws.test.ts', 'test/serverless/aws.test.ts', 'test/serverless/deploy.test.ts', 'test/faces.test.ts', 'test/kill.test.ts',
 ];
 
