@@ -38,7 +38,7 @@ export function frame({ shopName, units, mailbox, style }: Around, { title, main
 <title>${title === shopName ? title : `${title} · ${shopName}`}</title>
 ${style ? html`<style>${style}</style>` : html`<link rel="stylesheet" href="/assets/app.css">`}
 <link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
-<script src="/assets/app.js" defer></script>
+<script src="/assets/app.js" defer fetchpriority="low"></script>
 ${head}
 </head>
 <body>
