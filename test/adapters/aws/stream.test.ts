@@ -40,7 +40,7 @@ describe('a stream in Kinesis', () => {
     await proxy.sever();
   });
 
-  const open = (about: { readonly paceMilliseconds?: number } = {}): Promise<AwsStream> => openAwsStream({ place: { endpoint: `http://127.0.0.1:${proxy.port}` }, prefix, clock, patienceSeconds: 1, ...about });
+  const open = (about: { readonly paceMilliseconds?: number; readonly patienceSeconds?: number } = {}): Promise<AwsStream> => openAwsStream({ place: { endpoint: `http://127.0.0.1:${proxy.port}` }, prefix, clock, patienceSeconds: 1, ...about });
   const calls = (action: string): { readonly Records: readonly { readonly PartitionKey: string; readonly Data: string }[] }[] =>
     proxy.passed.filter(({ headers }) => headers['x-amz-target'] === `Kinesis_20131202.${action}`).map(({ body }) => JSON.parse(body) as never);
   const answer = (body: object, status = 200) => ({ do: 'answer', status, headers: { 'content-type': 'application/x-amz-json-1.1' }, body: JSON.stringify(body) }) as const;
@@ -135,6 +135,8 @@ describe('a stream in Kinesis', () => {
   }
 
   it('puts one record of a key into a request, and of many keys as many as fit', async () => {
+    await stream.close();
+    stream = await open({ patienceSeconds: 30 }); // some megabytes, on a machine that may have much else to do
     await stream.append('facts', Array.from({ length: 30 }, (_, n) => of(`key ${n % 10}`, String(n))));
     expect(calls('PutRecords').map(({ Records }) => Records.length)).to.deep.equal([10, 10, 10]);
     await stream.append('facts', Array.from({ length: 30 }, (_, n) => said(`large ${n}`, { subject: `key ${n}`, data: 'x'.repeat(190_000) })));
