@@ -92,7 +92,7 @@ describe('website', () => {
       const pages = [await get(kernel, 'homePage', { query: {} }), await get(kernel, 'productPage', { params: { sku: 'MUG' } }), await get(kernel, 'basketPage', {}, cookie), await get(kernel, 'checkoutPage', {}, cookie)];
       const texts = [...pages.map(htmlOf), htmlOf(await get(kernel, 'orderPage', { params: { id: placed.id } })), htmlOf(await get(kernel, 'mailboxPage', { query: {} })), errorPage('Anyport', 404, 'Not Found', 'there is nothing here')];
       for (const text of texts) {
-        expect(text).not.to.match(/<style|\sstyle=|\son\w+=|<script(?! src="\/assets\/app\.js" defer><\/script>)|(?:src|href)="(?!\/|#)/i);
+        expect(text).not.to.match(/<style|\sstyle=|\son\w+=|<script(?! src="\/assets\/app\.js" defer fetchpriority="low"><\/script>)|(?:src|href)="(?!\/|#)/i);
         expect(text).to.match(/<html lang="en">[\s\S]*<title>[^<]+<\/title>[\s\S]*<main [\s\S]*<h1[\s\S]*<\/main>/);
       }
       for (const name of texts.join('').matchAll(/\/assets\/([\w.]+)/g)) expect(assets.has(name[1]!), name[1]).to.equal(true);
