@@ -32,7 +32,7 @@ describe('a queue in SQS', () => {
     await peers.createQueue(`${prefix}-work`, { RedrivePolicy: JSON.stringify({ deadLetterTargetArn: `arn:aws:sqs:us-east-1:000000000000:${prefix}-dead`, maxReceiveCount: 3 }) });
     await peers.createQueue(`${prefix}-small`, { MaximumMessageSize: '1024' });
     proxy = await openProxy({ port: Number(new URL(peers.sqs).port) });
-    queue = await openAwsQueue({ place: { endpoint: `http://127.0.0.1:${proxy.port}` }, prefix, clock, patienceSeconds: 1 });
+    queue = await openAwsQueue({ place: { endpoint: `http://127.0.0.1:${proxy.port}` }, prefix, clock, patienceSeconds: 3 });
     client = new SQSClient({ ...configOf({ endpoint: peers.sqs }), useQueueUrlAsEndpoint: false });
     url = (await client.send(new GetQueueUrlCommand({ QueueName: `${prefix}-work` }))).QueueUrl!;
   });

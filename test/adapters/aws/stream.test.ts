@@ -40,7 +40,7 @@ describe('a stream in Kinesis', () => {
     await proxy.sever();
   });
 
-  const open = (about: { readonly paceMilliseconds?: number; readonly patienceSeconds?: number } = {}): Promise<AwsStream> => openAwsStream({ place: { endpoint: `http://127.0.0.1:${proxy.port}` }, prefix, clock, patienceSeconds: 1, ...about });
+  const open = (about: { readonly paceMilliseconds?: number; readonly patienceSeconds?: number } = {}): Promise<AwsStream> => openAwsStream({ place: { endpoint: `http://127.0.0.1:${proxy.port}` }, prefix, clock, patienceSeconds: 3, ...about });
   const calls = (action: string): { readonly Records: readonly { readonly PartitionKey: string; readonly Data: string }[] }[] =>
     proxy.passed.filter(({ headers }) => headers['x-amz-target'] === `Kinesis_20131202.${action}`).map(({ body }) => JSON.parse(body) as never);
   const answer = (body: object, status = 200) => ({ do: 'answer', status, headers: { 'content-type': 'application/x-amz-json-1.1' }, body: JSON.stringify(body) }) as const;
