@@ -105,8 +105,8 @@ export function triggerOf({ bindings }: Registered): Binding {
   return Object.values(bindings).find(({ type }) => type.endsWith('Trigger'))!;
 }
 
-const started = (files: Files) =>
-  openApp(files, { env: process.env }).catch((error: Error) => {
+const started = (files: Files, env: NodeJS.ProcessEnv = process.env) =>
+  openApp(files, { env }).catch((error: Error) => {
     throw new Complaint(error.message);
   });
 
@@ -117,7 +117,8 @@ export async function invokeLocal(serverless: Serverless, { function: name = '',
   if (!wanted[name]) throw new Complaint(`there is no function ${name} in serverless.yml`);
   if (path !== undefined && data !== undefined) throw new Complaint('give a payload by --path or by --data, not by both');
   const payload = data === undefined ? await payloadIn(path ? resolve(path) : ownPayload(serverless, name)) : parsed(data, '--data');
-  const app = await started(await bundle());
+  // What is in no package, for it is never on the platform: the SQLite of the embedded family.
+  const app = await started(await bundle(), { ...process.env, NODE_PATH: join(serverless.serviceDir, 'node_modules') });
   const outcome = await app.invoke(name, payload).catch((error: Error) => {
     throw new Complaint(error.message);
   }).finally(() => app.close());

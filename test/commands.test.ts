@@ -83,7 +83,8 @@ const proofs: Record<string, Proof> = {
   // ---- packages
   ...like('npx sls package --package $FOLDER/azure', /anyport\.zip/, 'npx sls package'),
   ...like('npx sls package -c serverless.aws.yml --package $FOLDER/aws', /./, 'npx sls package -c serverless.aws.yml --package .build/aws', 'npx sls package -c serverless.aws.yml'),
-  ...like('npx sls invoke local -f getProduct', /"status"|status/i, 'npx sls invoke local -f placeOrder', 'npx sls invoke local -f placeOrder -p FILE | -d DATA', 'ADAPTERS=embedded DATA_DIR=.data npx sls invoke local …'),
+  ...like('npx sls invoke local -f getProduct', /"status"|status/i, 'npx sls invoke local -f placeOrder', 'npx sls invoke local -f placeOrder -p FILE | -d DATA'),
+  ...like('ADAPTERS=embedded DATA_DIR=$FOLDER/invoked npx sls invoke local -f listProducts', /"?status"?: 200/, 'ADAPTERS=embedded DATA_DIR=.data npx sls invoke local …'),
   ...like('npx sls invoke local -c serverless.aws.yml -f getProduct', /status/i, 'npx sls invoke local -c serverless.aws.yml -f placeOrder'),
   ...like('ADMIN_TOKEN=a-token-that-is-long-enough npx sls deploy --dry-run', /would/, 'npx sls deploy --dry-run'),
   ...told('test/serverless/deploy.test.ts', "'remove'", 'npx sls deploy', 'npx sls info', 'npx sls remove', 'npx sls remove --confirm anyport', 'npx sls deploy | remove | info'),
