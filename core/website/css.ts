@@ -136,8 +136,7 @@ h1 + .alert { margin-top: 1.25rem; }
 .stock.Low { color: var(--low); }
 .stock.OutOfStock { color: var(--out); }
 .stock.OutOfStock::before { background: none; border: 2px solid currentColor; }
-.tile form { position: absolute; top: 0; right: 0; width: 100%; aspect-ratio: 1; pointer-events: none; }
-.add { position: absolute; right: .75rem; bottom: .75rem; display: grid; place-items: center; width: 2.75rem; height: 2.75rem; padding: 0; border: 0; border-radius: 50%; background: var(--raised); color: var(--accent); box-shadow: 0 2px 8px rgb(0 0 0 / .14); cursor: pointer; pointer-events: auto; transition: background-color .15s, color .15s; }
+.add { position: absolute; right: .75rem; top: 0; margin-top: calc(100% - 3.5rem); display: grid; place-items: center; width: 2.75rem; height: 2.75rem; padding: 0; border: 0; border-radius: 50%; background: var(--raised); color: var(--accent); box-shadow: 0 2px 8px rgb(0 0 0 / .14); cursor: pointer; transition: background-color .15s, color .15s; }
 .add:hover, .add.added { background: var(--accent); color: var(--on-accent); }
 .add .tick, .add.added .plus { display: none; }
 .add.added .tick { display: inline; }
@@ -298,7 +297,7 @@ legend { margin-bottom: .875rem; padding: 0; font-size: 1.1875rem; font-weight: 
   .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .tile .text { grid-template-columns: 1fr; }
   .tile :is(h2, h3) { font-size: .9375rem; }
-  .add { right: .5rem; bottom: .5rem; }
+  .add { right: .5rem; margin-top: calc(100% - 3.25rem); }
   .filters { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .choice select, .choice input:not([type=hidden]) { width: 100%; }
   .choice:has(#sort) { margin-left: 0; }

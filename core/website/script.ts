@@ -25,8 +25,10 @@ function localTimes(root) {
 // ---- the basket, without leaving the page
 
 async function add(form, button) {
-  const response = await fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)) });
-  if (!response.ok) return form.submit();
+  const fields = new URLSearchParams(new FormData(form));
+  if (button.name) fields.set(button.name, button.value);
+  const response = await fetch(form.action, { method: 'POST', body: fields });
+  if (!response.ok) throw new Error('refused');
   const basket = (await pageOf(response)).querySelector('[data-basket]');
   if (basket) document.querySelector('[data-basket]').innerHTML = basket.innerHTML;
   button.classList.add('added');
@@ -41,7 +43,10 @@ document.addEventListener('submit', (event) => {
   if (form.dataset.confirm && !confirm(form.dataset.confirm)) return event.preventDefault();
   if (form.matches('[data-add]')) {
     event.preventDefault();
-    add(form, button).catch(() => form.submit());
+    add(form, button).catch(() => {
+      form.removeAttribute('data-add'); // the browser shall send it, and show what is wrong
+      form.requestSubmit(button);
+    });
   } else if (form.matches('[data-once]')) {
     if (form.dataset.sent) return event.preventDefault();
     form.dataset.sent = 'yes';

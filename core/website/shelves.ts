@@ -48,7 +48,7 @@ export function cataloguePage({ shopName, asked, shelf, topics, locale, complain
   const main = html`<div class="headline" data-part="headline"><h1>${searching ? html`Results for “<bdi>${shortened(q)}</bdi>”` : 'All products'}</h1>${total > 0 ? html`<p class="quiet" data-count>${range}</p>` : null}</div>
 <div data-part="topics">${topicsOf(topics, q)}</div>
 ${filters(asked, complaint)}
-<div data-part="shelf">${total === 0 ? nothing(asked) : html`<ul class="tiles">${items.map((item) => tile(item, locale))}</ul>`}
+<div data-part="shelf">${total === 0 ? nothing(asked) : tiles(items.map((item) => tile(item, locale)))}
 ${pager(shelf, asked)}</div>`;
   return { title: searching ? `“${shortened(q)}”` : shopName, main, q };
 }
@@ -81,13 +81,16 @@ function nothing({ q, stock, min, max }: Asked): Html {
   return html`<div class="message"><h2>Nothing found</h2><p>${advice}</p><p>${narrow && q ? html`<a class="button" href="/?q=${encodeURIComponent(q)}">Search without filters</a>` : html`<a class="button" href="/">Show all products</a>`}</p></div>`;
 }
 
+/** One form for all of them, whose buttons say which product: a form for each would cost the first paint more than all the pictures. */
+const tiles = (each: readonly Html[]): Html => html`<form method="post" action="/basket" data-add><input type="hidden" name="do" value="add"><ul class="tiles">${each}</ul></form>`;
+
 function tile(item: Item, locale: string, below = false): Html {
   const { sku, name, price, stock, motif } = item;
   const link = html`<a href="/products/${sku}"><bdi>${name}</bdi></a>`;
   return html`<li class="tile"><div class="picture">${illustration(sku, name, motif)}</div>
 <div class="text">${below ? html`<h3>${link}</h3>` : html`<h2>${link}</h2>`}
 <p class="price">${formatMoney(price, locale)}</p>${badge(stock)}</div>
-<form method="post" action="/basket" data-add><input type="hidden" name="do" value="add"><input type="hidden" name="sku" value="${sku}"><button class="add" aria-label="Add ${name} to the basket">${plus}</button></form></li>
+<button class="add" name="sku" value="${sku}" aria-label="Add ${name} to the basket">${plus}</button></li>
 `;
 }
 const plus = html`<svg class="line" viewBox="0 0 20 20" aria-hidden="true" focusable="false"><path class="plus" d="M10 4v12M4 10h12"/><path class="tick" d="M4 10.5l4 4 8-9"/></svg>`;
@@ -122,6 +125,6 @@ export function productPage({ sku, name, description, price, stock, motif }: Ite
 <button class="button">Add to basket</button></form>
 ${description === '' ? null : html`<div class="description"><h2>About it</h2>${description.split(/\n{2,}/).map((paragraph) => html`<p dir="auto">${paragraph}</p>`)}</div>`}
 <dl class="facts"><dt>Product number</dt><dd>${sku}</dd></dl></div></article>
-${related.length === 0 ? null : html`<section class="related" aria-labelledby="related"><h2 id="related">You may also like</h2><ul class="tiles">${related.map((item) => tile(item, locale, true))}</ul></section>`}`;
+${related.length === 0 ? null : html`<section class="related" aria-labelledby="related"><h2 id="related">You may also like</h2>${tiles(related.map((item) => tile(item, locale, true)))}</section>`}`;
   return { title: name, main };
 }
