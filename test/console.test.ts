@@ -120,9 +120,9 @@ describe('The console', function () {
     await page.click('td a');
     expect(await page.locator('.reason').innerText()).to.match(/TypeError|null/);
     expect(await page.locator('.payload').first().innerText()).to.include('"type": "OrderFulfillment"');
-    await mended();
     await page.click('a:has-text("Try again now")');
     expect(await main()).to.include('replayed in order');
+    await mended(); // as late as can be: the key tries itself again, too
     await page.click('main button');
     await page.waitForSelector('.done:has-text("1 parked key is being tried again")');
     await eventually(async () => {
